@@ -1,0 +1,359 @@
+package sip
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ErrPending: an INVITE of this dialog is still under way (RFC 3261 section
+// 14.1).
+var ErrPending = errors.New("sip: another INVITE of this dialog is pending")
+
+// User is told what happens in a dialog. Its methods run on the dialog's
+// queue.
+type User interface {
+	// OnProvisional: a 101 to 199 to the initial INVITE came.
+	OnProvisional(res *Message)
+	// OnAnswer: the first 2xx to the initial INVITE came; Ack must follow.
+	OnAnswer(res *Message)
+	// OnAnswerRepeated: the 2xx that was acknowledged came again; its ACK has
+	// been repeated.
+	OnAnswerRepeated(res *Message)
+	// OnRefused: the initial INVITE has failed for good. res is nil where no
+	// response says so; err is then ErrTimeout, ErrTransport or ErrCancelled.
+	OnRefused(res *Message, err error)
+	// OnRequest: a request within the dialog came, and must be answered.
+	OnRequest(tx *ServerTx)
+	// OnAck: the ACK of a 2xx to an INVITE came, once.
+	OnAck(ack *Message, tx *ServerTx)
+	// OnCancel: the caller gave up; the INVITE has been answered 487.
+	OnCancel()
+	// OnAckTimeout: no ACK came for a 2xx within 64*T1.
+	OnAckTimeout()
+}
+
+// Dialog is one leg's dialog (RFC 3261 section 12) with its transactions. It
+// begins with an INVITE sent by [Stack.Dial] or taken by [Incoming.Accept],
+// and keeps its Call-ID until the last late repetition was answered.
+type Dialog struct {
+	stack   *Stack
+	queue   *Queue
+	user    User
+	callID  string
+	caller  bool    // this side sent the initial INVITE
+	local   Address // with tag
+	contact URI
+
+	localTag  string
+	localSeq  uint32
+	remoteSeq uint32
+	peer      peer
+	confirmed bool // a 2xx was sent or taken
+	ended     bool // BYE sent or seen, refused or cancelled
+
+	initial   *ServerTx // callee: the INVITE
+	invite    *clientTx // caller: the INVITE
+	cancelled bool
+	cancelDue bool // CANCEL waits for the first provisional response
+	byeDue    func()
+	acks      map[uint32]sentAck // by CSeq number
+	clients   []*clientTx
+	servers   []*ServerTx
+}
+
+// peer is the far end of a dialog: what a request to it needs.
+type peer struct {
+	address Address // with tag
+	target  URI
+	routes  []string
+	flow    Flow // where it was last heard from
+}
+
+type sentAck struct {
+	tag  string
+	wire []byte
+	flow Flow
+}
+
+// Dial holds what an INVITE needs.
+type Dial struct {
+	Flow        Flow    // where it is sent
+	URI         URI     // the Request-URI
+	From, To    Address // without tags
+	ContactUser string
+	MaxForwards int
+	Fields      []Field
+	ContentType string
+	Body        []byte
+	Queue       *Queue
+	User        User
+}
+
+// Dial sends an INVITE with a new Call-ID. It must be called on the queue.
+func (s *Stack) Dial(o Dial) (*Dialog, error) {
+	d := &Dialog{stack: s, queue: o.Queue, user: o.User, callID: newToken() + newToken(), caller: true,
+		localTag: newToken(), localSeq: 1, contact: o.Flow.listener.ContactURI(o.ContactUser)}
+	d.local = o.From.WithTag(d.localTag)
+	d.peer = peer{address: o.To.WithTag(""), target: o.URI, flow: o.Flow}
+	if !s.register(d) {
+		return nil, ErrTransport
+	}
+	req, branch := d.request("INVITE", 1, &d.peer, o.Flow)
+	if o.MaxForwards > 0 {
+		req.Set("Max-Forwards", strconv.Itoa(o.MaxForwards))
+	}
+	req.Add("Contact", "<"+d.contact.String()+">")
+	req.Fields = append(req.Fields, o.Fields...)
+	req.SetBody(o.ContentType, o.Body)
+	d.invite = d.newClientTx(req, branch, o.Flow, d.onInitial)
+	return d, nil
+}
+
+// Accept makes a dialog of an INVITE, answers it 100 and leads what follows
+// with this Call-ID to the queue. It returns nil where another request with
+// the Call-ID was faster; that one's retransmission needs no answer.
+func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
+	from, to := in.From(), in.To()
+	d := &Dialog{stack: in.stack, queue: queue, user: user, callID: in.CallID(), localTag: newToken(),
+		contact: in.Flow.listener.ContactURI(contactUser)}
+	d.local = to.WithTag(d.localTag)
+	d.remoteSeq, _, _ = in.CSeq()
+	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow}
+	if !in.stack.register(d) {
+		return nil
+	}
+	queue.Post(func() {
+		d.initial = d.newServerTx(in.Flow, in.Message)
+		d.initial.Reply(100, "")
+	})
+	return d
+}
+
+func contactOf(m *Message, fallback URI) URI {
+	for _, c := range m.Values("Contact") {
+		if a, err := ParseAddress(c); err == nil && a.URI.Host != "" {
+			return a.URI
+		}
+	}
+	return fallback
+}
+
+// CallID returns the dialog's Call-ID.
+func (d *Dialog) CallID() string { return d.callID }
+
+// Flow returns where the far end was last heard from.
+func (d *Dialog) Flow() Flow { return d.peer.flow }
+
+// Ended says whether the dialog is over.
+func (d *Dialog) Ended() bool { return d.ended }
+
+// Confirmed says whether a 2xx was sent or taken.
+func (d *Dialog) Confirmed() bool { return d.confirmed }
+
+func cseq(n uint32, method string) string { return strconv.FormatUint(uint64(n), 10) + " " + method }
+
+// request builds a request to p that leaves on flow, with a new branch.
+func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Message, string) {
+	branch := "z9hG4bK" + newToken()
+	l := flow.listener
+	req := &Message{Method: method, URI: p.target, Fields: make([]Field, 0, 16)}
+	req.Add("Via", "SIP/2.0/"+strings.ToUpper(l.Network)+" "+l.advertise.String()+";branch="+branch+";rport")
+	for _, r := range p.routes {
+		req.Add("Route", r)
+	}
+	req.Add("Max-Forwards", "70")
+	req.Add("From", d.local.String())
+	req.Add("To", p.address.String())
+	req.Add("Call-ID", d.callID)
+	req.Add("CSeq", cseq(seq, method))
+	if ua := d.stack.userAgent; ua != "" {
+		req.Add("User-Agent", ua)
+	}
+	return req, branch
+}
+
+// hop returns where a request within the dialog goes: to the first route or
+// the remote target where that is an address, else to where the peer was last
+// heard from. A connection that still stands is kept.
+func (d *Dialog) hop(p *peer) Flow {
+	next := p.target
+	if len(p.routes) > 0 {
+		if a, err := ParseAddress(p.routes[0]); err == nil {
+			next = a.URI
+		}
+	}
+	if p.flow.conn != nil && !p.flow.conn.isClosed() {
+		return p.flow
+	}
+	addr, ok := next.Addr()
+	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() {
+		return p.flow
+	}
+	port := next.Port
+	if port == 0 {
+		port = 5060
+	}
+	return p.flow.listener.Flow(netip.AddrPortFrom(addr, uint16(port)))
+}
+
+func (d *Dialog) receive(flow Flow, m *Message) {
+	if !m.IsRequest() {
+		d.receiveResponse(flow, m)
+		return
+	}
+	via, _ := ParseVia(m.Values("Via")[0])
+	switch m.Method {
+	case "ACK":
+		d.receiveAck(flow, m, via.Branch())
+	case "CANCEL":
+		d.receiveCancel(flow, m, via.Branch())
+	default:
+		d.receiveRequest(flow, m, via.Branch())
+	}
+}
+
+func (d *Dialog) receiveResponse(flow Flow, m *Message) {
+	via, _ := ParseVia(m.Values("Via")[0])
+	_, method, _ := m.CSeq()
+	for _, t := range d.clients {
+		if t.branch == via.Branch() && t.req.Method == method {
+			t.receive(m)
+			return
+		}
+	}
+}
+
+func (d *Dialog) receiveAck(flow Flow, m *Message, branch string) {
+	seq, _, _ := m.CSeq()
+	for _, t := range d.servers {
+		if !t.invite() || t.seq != seq {
+			continue
+		}
+		if t.state == txCompleted && t.branch == branch {
+			t.ackNon2xx()
+			return
+		}
+		if t.state == txAccepted && m.To().Tag() == d.localTag && m.From().Tag() == d.peer.address.Tag() {
+			if t.ack2xx() {
+				d.peer.flow = flow
+				if due := d.byeDue; due != nil {
+					d.byeDue = nil
+					due()
+					return
+				}
+				if !d.ended {
+					d.user.OnAck(m, t)
+				}
+			}
+			return
+		}
+	}
+}
+
+func (d *Dialog) receiveCancel(flow Flow, m *Message, branch string) {
+	in := &Incoming{Message: m, Flow: flow, stack: d.stack}
+	for _, t := range d.servers {
+		if t.invite() && t.branch == branch {
+			res := NewResponse(m, 200, "", d.localTag)
+			d.stack.stampServer(res)
+			t.reply.send(res.Bytes(), nil)
+			if !t.Final() {
+				t.Reply(487, "")
+				if t == d.initial {
+					d.end()
+					d.user.OnCancel()
+				}
+			}
+			return
+		}
+	}
+	in.Reply(481, "")
+}
+
+func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
+	for _, t := range d.servers {
+		if t.branch == branch && t.Request.Method == m.Method {
+			t.again()
+			return
+		}
+	}
+	in := &Incoming{Message: m, Flow: flow, stack: d.stack}
+	switch {
+	case m.To().Tag() == "":
+		in.Reply(482, "") // the same call reached us by two ways: RFC 3261 section 8.2.2.2
+		return
+	case d.ended, m.To().Tag() != d.localTag, m.From().Tag() != d.peer.address.Tag():
+		in.Reply(481, "")
+		return
+	}
+	seq, _, _ := m.CSeq()
+	if d.remoteSeq != 0 && seq <= d.remoteSeq {
+		in.Reply(500, "CSeq out of order")
+		return
+	}
+	if m.Method == "INVITE" {
+		if slices.ContainsFunc(d.servers, func(t *ServerTx) bool { return t.invite() && (!t.Final() || (t.state == txAccepted && !t.acked)) }) {
+			in.Reply(500, "", Field{"Retry-After", "3"})
+			return
+		}
+		if d.inviting() {
+			in.Reply(491, "")
+			return
+		}
+	}
+	d.remoteSeq = seq
+	if m.Method == "INVITE" || m.Method == "UPDATE" {
+		d.peer.target = contactOf(m, d.peer.target)
+	}
+	d.peer.flow = flow
+	t := d.newServerTx(flow, m)
+	if m.Method == "INVITE" {
+		t.Reply(100, "")
+	}
+	d.user.OnRequest(t)
+}
+
+// inviting says whether an INVITE of this side has no final response yet.
+func (d *Dialog) inviting() bool {
+	return slices.ContainsFunc(d.clients, func(t *clientTx) bool {
+		return t.invite() && (t.state == txCalling || t.state == txProceeding)
+	})
+}
+
+// end marks the dialog over; it stays registered for late repetitions.
+func (d *Dialog) end() {
+	d.ended = true
+	d.retire()
+}
+
+// retire gives the Call-ID back once nothing more is expected for it.
+func (d *Dialog) retire() {
+	if d.ended && len(d.clients) == 0 && len(d.servers) == 0 {
+		d.stack.unregister(d)
+	}
+}
+
+func (d *Dialog) dropClient(t *clientTx) {
+	d.clients = slices.DeleteFunc(d.clients, func(x *clientTx) bool { return x == t })
+	d.retire()
+}
+
+func (d *Dialog) dropServer(t *ServerTx) {
+	d.servers = slices.DeleteFunc(d.servers, func(x *ServerTx) bool { return x == t })
+	d.retire()
+}
+
+// discard stops every timer; the stack is closing.
+func (d *Dialog) discard() {
+	d.ended = true
+	for _, t := range slices.Clone(d.clients) {
+		t.terminate()
+	}
+	for _, t := range slices.Clone(d.servers) {
+		t.terminate()
+	}
+	d.retire()
+}

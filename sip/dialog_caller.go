@@ -1,0 +1,153 @@
+package sip
+
+// onInitial handles what comes back for the initial INVITE.
+func (d *Dialog) onInitial(res *Message, err error) {
+	switch {
+	case err != nil:
+		if d.cancelled {
+			err = ErrCancelled
+		}
+		already := d.ended
+		d.end()
+		if !already {
+			d.user.OnRefused(nil, err)
+		}
+	case res.Status < 200:
+		if d.cancelDue {
+			d.cancelDue = false
+			d.sendCancel()
+		}
+		if res.Status > 100 && !d.cancelled {
+			d.user.OnProvisional(res)
+		}
+	case res.Status < 300:
+		d.onInitial2xx(res)
+	default:
+		already := d.ended
+		d.end()
+		if already {
+			return
+		}
+		if d.cancelled {
+			d.user.OnRefused(nil, ErrCancelled)
+		} else {
+			d.user.OnRefused(res, nil)
+		}
+	}
+}
+
+// onInitial2xx takes the first 2xx; the same one again gets the same ACK, one
+// of another fork is acknowledged and released (RFC 3261 section 13.2.2.4),
+// and one that crossed our CANCEL as well (section 15).
+func (d *Dialog) onInitial2xx(res *Message) {
+	tag := res.To().Tag()
+	seq, _, _ := res.CSeq()
+	if a, ok := d.acks[seq]; ok && a.tag == tag {
+		a.flow.send(a.wire, nil)
+		if !d.ended {
+			d.user.OnAnswerRepeated(res)
+		}
+		return
+	}
+	if d.confirmed && d.peer.address.Tag() == tag {
+		return // a repetition before the user gave the ACK
+	}
+	p := peerOf(res, d.peer)
+	if d.confirmed {
+		d.release(res, p)
+		return
+	}
+	d.confirmed = true
+	d.peer = p
+	if d.cancelled {
+		d.release(res, p)
+		d.end()
+		d.user.OnRefused(nil, ErrCancelled)
+		return
+	}
+	d.user.OnAnswer(res)
+}
+
+func peerOf(res *Message, old peer) peer {
+	p := old
+	p.address = res.To()
+	p.target = contactOf(res, old.target)
+	p.routes = nil
+	rr := res.Values("Record-Route")
+	for i := len(rr) - 1; i >= 0; i-- {
+		p.routes = append(p.routes, rr[i])
+	}
+	return p
+}
+
+// release acknowledges a 2xx that nobody wants and says BYE to its sender.
+func (d *Dialog) release(res *Message, p peer) {
+	flow := d.hop(&p)
+	seq, _, _ := res.CSeq()
+	ack, _ := d.request("ACK", seq, &p, flow)
+	wire := ack.Bytes()
+	d.rememberAck(seq, sentAck{p.address.Tag(), wire, flow})
+	flow.send(wire, nil)
+	d.localSeq++
+	bye, branch := d.request("BYE", d.localSeq, &p, flow)
+	d.newClientTx(bye, branch, flow, func(*Message, error) {})
+}
+
+func (d *Dialog) rememberAck(seq uint32, a sentAck) {
+	if d.acks == nil {
+		d.acks = map[uint32]sentAck{}
+	}
+	if old, ok := d.acks[seq]; ok && old.tag != a.tag {
+		return // a second fork's ACK is not kept: its 2xx stops with the BYE
+	}
+	d.acks[seq] = a
+	delete(d.acks, seq-2) // the ones before the last cannot be asked for again
+}
+
+// Ack acknowledges a 2xx to an INVITE of this side. The same ACK answers each
+// repetition of that 2xx.
+func (d *Dialog) Ack(res *Message, contentType string, body []byte, fields ...Field) {
+	seq, _, _ := res.CSeq()
+	flow := d.hop(&d.peer)
+	ack, _ := d.request("ACK", seq, &d.peer, flow)
+	ack.Fields = append(ack.Fields, fields...)
+	ack.SetBody(contentType, body)
+	wire := ack.Bytes()
+	d.rememberAck(seq, sentAck{d.peer.address.Tag(), wire, flow})
+	flow.send(wire, nil)
+}
+
+// Cancel gives the INVITE up (RFC 3261 section 9.1): at once where a
+// provisional response has come, else after the first one. OnRefused follows,
+// also where a 2xx crosses the CANCEL.
+func (d *Dialog) Cancel() {
+	if d.cancelled || d.ended || d.confirmed || d.invite == nil {
+		return
+	}
+	d.cancelled = true
+	if d.invite.state == txProceeding {
+		d.sendCancel()
+	} else {
+		d.cancelDue = true
+	}
+}
+
+func (d *Dialog) sendCancel() {
+	inv := d.invite
+	req := &Message{Method: "CANCEL", URI: inv.req.URI}
+	for _, f := range inv.req.Fields {
+		switch f.Name {
+		case "Via", "From", "To", "Call-ID", "Route", "Max-Forwards":
+			req.Fields = append(req.Fields, f)
+		}
+	}
+	seq, _, _ := inv.req.CSeq()
+	req.Add("CSeq", cseq(seq, "CANCEL"))
+	d.newClientTx(req, inv.branch, inv.flow, func(*Message, error) {})
+	// A peer that never sends the final response must not hold the call.
+	inv.timeout = d.after(64*T1, func() {
+		if inv.state == txProceeding {
+			inv.fail(ErrCancelled)
+		}
+	})
+}

@@ -1,0 +1,194 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// ListenerOptions say where a listener is. Exactly one of Packet and Stream is
+// set; the listener owns it from then on.
+type ListenerOptions struct {
+	Name      string         // for logs and for the handler
+	Packet    net.PacketConn // UDP
+	Stream    net.Listener   // TCP
+	Advertise netip.AddrPort // what Via and Contact name; zero: the socket's own address
+	// Dial opens a connection to a TCP peer; nil dials from the listener's
+	// address and any port.
+	Dial func(ctx context.Context, remote netip.AddrPort) (net.Conn, error)
+}
+
+// Listener is one address and transport on which messages come and from which
+// they leave.
+type Listener struct {
+	Name    string
+	Network string // "udp" or "tcp"
+
+	local     netip.AddrPort
+	advertise netip.AddrPort
+	stack     *Stack
+	packet    net.PacketConn
+	streams   *streams
+}
+
+// Local returns the socket's own address.
+func (l *Listener) Local() netip.AddrPort { return l.local }
+
+// Advertised returns the address that Via and Contact name.
+func (l *Listener) Advertised() netip.AddrPort { return l.advertise }
+
+// ContactURI returns the URI under which a dialog on this listener is reached.
+func (l *Listener) ContactURI(user string) URI {
+	u := URI{Scheme: "sip", User: user, Host: l.advertise.Addr().String(), Port: int(l.advertise.Port())}
+	if l.Network == "tcp" {
+		u.Params = ";transport=tcp"
+	}
+	return u
+}
+
+// Flow returns the path to a peer from this listener. It opens nothing yet.
+func (l *Listener) Flow(remote netip.AddrPort) Flow {
+	return Flow{listener: l, remote: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())}
+}
+
+func (l *Listener) close() {
+	if l.packet != nil {
+		l.packet.Close()
+	}
+	if l.streams != nil {
+		l.streams.close()
+	}
+}
+
+// readPackets serves a UDP socket until it is closed.
+func (l *Listener) readPackets() {
+	buf := make([]byte, MaxMessage+1)
+	for {
+		n, from, err := l.packet.ReadFrom(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || l.stack.closing() {
+				return
+			}
+			// An ICMP error of an earlier datagram surfaces here on some
+			// systems; it says nothing about the socket.
+			continue
+		}
+		ua, ok := from.(*net.UDPAddr)
+		if !ok || n == 0 {
+			continue
+		}
+		if keepalive(buf[:n]) {
+			continue
+		}
+		flow := l.Flow(ua.AddrPort())
+		m, err := Parse(buf[:n])
+		l.stack.receive(flow, m, err)
+	}
+}
+
+// keepalive recognises RFC 5626 pings: nothing but line ends or zero octets.
+func keepalive(b []byte) bool {
+	if len(b) > 8 {
+		return false
+	}
+	for _, c := range b {
+		if c != '\r' && c != '\n' && c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Flow is the path between a listener and one peer: for UDP a pair of
+// addresses, for TCP a connection. It is a value; two flows of the same path
+// are equal.
+type Flow struct {
+	listener *Listener
+	remote   netip.AddrPort
+	conn     *streamConn // TCP: the connection that a message came in on
+}
+
+// Listener returns the own end.
+func (f Flow) Listener() *Listener { return f.listener }
+
+// Remote returns the peer's address.
+func (f Flow) Remote() netip.AddrPort { return f.remote }
+
+// Network returns "udp" or "tcp".
+func (f Flow) Network() string {
+	if f.listener == nil {
+		return ""
+	}
+	return f.listener.Network
+}
+
+// reliable says whether the transport repeats by itself what was lost.
+func (f Flow) reliable() bool { return f.Network() == "tcp" }
+
+// send writes one message. fail is called, on any goroutine and at most once,
+// when it could not be sent.
+func (f Flow) send(b []byte, fail func(error)) {
+	if f.listener.packet != nil {
+		if _, err := f.listener.packet.WriteTo(b, net.UDPAddrFromAddrPort(f.remote)); err != nil && fail != nil {
+			fail(err)
+		}
+		return
+	}
+	f.listener.streams.send(f, b, fail)
+}
+
+// respondTo returns the flow on which a response to a request that came over
+// this one goes back (RFC 3261 section 18.2.2, RFC 3581 section 4).
+func (f Flow) respondTo(top Via) Flow {
+	if f.reliable() {
+		return f
+	}
+	if _, ok := param(top.Params, "rport"); ok {
+		return f
+	}
+	port := top.Port
+	if port == 0 {
+		port = 5060
+	}
+	f.remote = netip.AddrPortFrom(f.remote.Addr(), uint16(port))
+	return f
+}
+
+// stampVia adds received and rport to the topmost Via of a request (RFC 3261
+// section 18.2.1, RFC 3581 section 4).
+func stampVia(m *Message, from netip.AddrPort) {
+	for i := range m.Fields {
+		if m.Fields[i].Name != "Via" {
+			continue
+		}
+		values := splitList(m.Fields[i].Value)
+		v, err := ParseVia(values[0])
+		if err != nil {
+			return
+		}
+		value := values[0]
+		if val, ok := param(v.Params, "rport"); ok && val == "" {
+			value = replaceParam(value, "rport", strconv.Itoa(int(from.Port()))) + ";received=" + from.Addr().String()
+		} else if v.Host != from.Addr().String() {
+			value += ";received=" + from.Addr().String()
+		}
+		values[0] = value
+		m.Fields[i].Value = strings.Join(values, ", ")
+		return
+	}
+}
+
+// replaceParam gives the valueless parameter name a value.
+func replaceParam(s, name, value string) string {
+	parts := strings.Split(s, ";")
+	for i, p := range parts[1:] {
+		if k, _, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(strings.TrimSpace(k), name) {
+			parts[i+1] = name + "=" + value
+			break
+		}
+	}
+	return strings.Join(parts, ";")
+}

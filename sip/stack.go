@@ -1,0 +1,278 @@
+package sip
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// Timers of RFC 3261 section 17.1.1.1 and appendix A.
+const (
+	T1 = 500_000_000   // 500 ms, in nanoseconds: the estimate of a round trip
+	T2 = 4_000_000_000 // 4 s: the longest interval between retransmissions
+	T4 = 5_000_000_000 // 5 s: how long a message may stay in the network
+)
+
+// Handler gets the requests that belong to no dialog. It runs on the reader
+// of the listener and must not block.
+type Handler func(*Incoming)
+
+// Options of a stack.
+type Options struct {
+	Handler   Handler
+	UserAgent string       // "sipward/1.0"; goes into requests and responses
+	Log       *slog.Logger // nil: slog.Default
+}
+
+// Stack joins listeners, dialogs and the handler.
+type Stack struct {
+	handler   Handler
+	userAgent string
+	log       *slog.Logger
+	tagKey    [32]byte
+	malformed atomic.Uint64
+
+	mu        sync.RWMutex
+	dialogs   map[string]*Dialog // by Call-ID
+	listeners []*Listener
+	closed    bool
+	wg        sync.WaitGroup
+}
+
+// NewStack returns a stack without listeners.
+func NewStack(o Options) *Stack {
+	s := &Stack{handler: o.Handler, userAgent: o.UserAgent, log: o.Log, dialogs: map[string]*Dialog{}}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	rand.Read(s.tagKey[:])
+	return s
+}
+
+// Listen serves a socket. Errors are those of an option that is wrong.
+func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
+	l := &Listener{Name: o.Name, stack: s, packet: o.Packet}
+	switch {
+	case o.Packet != nil && o.Stream == nil:
+		ua, ok := o.Packet.LocalAddr().(*net.UDPAddr)
+		if !ok {
+			return nil, fmt.Errorf("sip: listener %s: not a UDP address: %v", o.Name, o.Packet.LocalAddr())
+		}
+		l.Network, l.local = "udp", ua.AddrPort()
+	case o.Stream != nil && o.Packet == nil:
+		ta, ok := o.Stream.Addr().(*net.TCPAddr)
+		if !ok {
+			return nil, fmt.Errorf("sip: listener %s: not a TCP address: %v", o.Name, o.Stream.Addr())
+		}
+		l.Network, l.local = "tcp", ta.AddrPort()
+	default:
+		return nil, fmt.Errorf("sip: listener %s: needs either a packet or a stream socket", o.Name)
+	}
+	l.local = netip.AddrPortFrom(l.local.Addr().Unmap(), l.local.Port())
+	if l.advertise = o.Advertise; !l.advertise.IsValid() {
+		l.advertise = l.local
+	}
+	if l.advertise.Addr().IsUnspecified() {
+		return nil, fmt.Errorf("sip: listener %s: %v is no address that a peer can answer; bind one specific address", o.Name, l.advertise)
+	}
+	if o.Stream != nil {
+		l.streams = newStreams(l, o.Stream, o.Dial)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	s.listeners = append(s.listeners, l)
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		if l.packet != nil {
+			l.readPackets()
+		} else {
+			l.streams.accept()
+		}
+	}()
+	return l, nil
+}
+
+// Close closes every listener and stops every transaction's timers. Dialogs
+// get no further events. It returns when all readers have ended.
+func (s *Stack) Close() {
+	s.mu.Lock()
+	s.closed = true
+	listeners := s.listeners
+	dialogs := make([]*Dialog, 0, len(s.dialogs))
+	for _, d := range s.dialogs {
+		dialogs = append(dialogs, d)
+	}
+	s.mu.Unlock()
+	for _, l := range listeners {
+		l.close()
+	}
+	s.wg.Wait()
+	for _, d := range dialogs {
+		d.queue.Post(d.discard)
+	}
+}
+
+// Malformed counts the messages that could not be read.
+func (s *Stack) Malformed() uint64 { return s.malformed.Load() }
+
+// Dialogs counts the Call-IDs in use, those included that only wait for late
+// retransmissions.
+func (s *Stack) Dialogs() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.dialogs)
+}
+
+func (s *Stack) closing() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.closed
+}
+
+// receive is where every message enters, in the order of its listener.
+func (s *Stack) receive(flow Flow, m *Message, err error) {
+	guard(s.log, func() {
+		if m == nil {
+			s.malformed.Add(1)
+			s.log.Debug("dropped what is not SIP", "listener", flow.listener.Name, "from", flow.remote)
+			return
+		}
+		if err == nil {
+			err = validate(m)
+		}
+		if !m.IsRequest() {
+			if err == nil {
+				s.dispatch(flow, m)
+			} else {
+				s.malformed.Add(1)
+			}
+			return
+		}
+		stampVia(m, flow.remote)
+		if err != nil {
+			s.malformed.Add(1)
+			s.refuseMalformed(flow, m, err)
+			return
+		}
+		s.dispatch(flow, m)
+	})
+}
+
+func (s *Stack) dispatch(flow Flow, m *Message) {
+	s.mu.RLock()
+	d := s.dialogs[m.CallID()]
+	s.mu.RUnlock()
+	if d != nil {
+		d.queue.Post(func() { d.receive(flow, m) })
+		return
+	}
+	if !m.IsRequest() {
+		return
+	}
+	if s.handler == nil {
+		return
+	}
+	s.handler(&Incoming{Message: m, Flow: flow, stack: s})
+}
+
+// refuseMalformed answers 400 where the request has enough to be answered and
+// is no ACK, for which there is no answer.
+func (s *Stack) refuseMalformed(flow Flow, m *Message, err error) {
+	vias := m.Values("Via")
+	if m.Method == "ACK" || len(vias) == 0 || m.CallID() == "" || m.Get("CSeq") == "" || m.Get("From") == "" || m.Get("To") == "" {
+		return
+	}
+	if _, perr := ParseVia(vias[0]); perr != nil {
+		return
+	}
+	in := &Incoming{Message: m, Flow: flow, stack: s, malformed: err}
+	if s.handler != nil {
+		s.handler(in)
+	}
+}
+
+// register claims a Call-ID; false where it is taken.
+func (s *Stack) register(d *Dialog) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.dialogs[d.callID]; taken || s.closed {
+		return false
+	}
+	s.dialogs[d.callID] = d
+	return true
+}
+
+func (s *Stack) unregister(d *Dialog) {
+	s.mu.Lock()
+	if s.dialogs[d.callID] == d {
+		delete(s.dialogs, d.callID)
+	}
+	s.mu.Unlock()
+}
+
+// Incoming is a request that belongs to no dialog.
+type Incoming struct {
+	*Message
+	Flow Flow
+
+	stack     *Stack
+	malformed error
+}
+
+// Malformed returns why the request is to be answered 400, or nil.
+func (in *Incoming) Malformed() error { return in.malformed }
+
+// Reply answers without keeping state (RFC 3261 section 8.2.7): a repeated
+// request gets the same answer. An ACK is never answered.
+func (in *Incoming) Reply(status int, reason string, fields ...Field) {
+	if in.Method == "ACK" {
+		return
+	}
+	res := NewResponse(in.Message, status, reason, in.stack.statelessTag(in.Message))
+	res.Fields = append(res.Fields, fields...)
+	in.stack.stampServer(res)
+	via, err := ParseVia(in.Values("Via")[0])
+	if err != nil {
+		return
+	}
+	in.Flow.respondTo(via).send(res.Bytes(), nil)
+}
+
+// statelessTag is the same for each repetition of a request and cannot be
+// guessed.
+func (s *Stack) statelessTag(m *Message) string {
+	h := hmac.New(sha256.New, s.tagKey[:])
+	h.Write([]byte(m.CallID()))
+	h.Write([]byte{0})
+	h.Write([]byte(m.Get("Via")))
+	return tagText(h.Sum(nil))
+}
+
+func (s *Stack) stampServer(m *Message) {
+	if s.userAgent != "" && !m.Has("Server") {
+		m.Add("Server", s.userAgent)
+	}
+}
+
+var tagEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+func tagText(b []byte) string { return tagEncoding.EncodeToString(b[:10]) }
+
+// newToken returns 80 unguessable bits as text, for tags, branches and
+// Call-IDs (RFC 3261 section 19.3).
+func newToken() string {
+	var b [10]byte
+	rand.Read(b[:])
+	return tagText(b[:])
+}

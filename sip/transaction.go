@@ -1,0 +1,344 @@
+package sip
+
+import (
+	"errors"
+	"time"
+)
+
+var (
+	// ErrTimeout: no final response came within 64*T1.
+	ErrTimeout = errors.New("sip: no answer (timer B/F)")
+	// ErrTransport wraps nothing: the request could not be sent.
+	ErrTransport = errors.New("sip: the request could not be sent")
+	// ErrCancelled: the INVITE was cancelled by this side.
+	ErrCancelled = errors.New("sip: cancelled")
+)
+
+type txState int
+
+const (
+	txCalling    txState = iota // client INVITE; for others RFC 3261 says Trying
+	txProceeding                // 1xx seen or sent
+	txAccepted                  // RFC 6026: 2xx seen or sent
+	txCompleted                 // final response seen or sent
+	txConfirmed                 // server INVITE: ACK of a non-2xx came
+	txTerminated
+)
+
+// timer posts f to the dialog's queue after d; a stopped timer runs nothing,
+// also when its function was posted already.
+type timer struct {
+	t    *time.Timer
+	dead bool
+}
+
+func (d *Dialog) after(wait time.Duration, f func()) *timer {
+	tm := &timer{}
+	tm.t = time.AfterFunc(wait, func() {
+		d.queue.Post(func() {
+			if !tm.dead {
+				tm.dead = true
+				f()
+			}
+		})
+	})
+	return tm
+}
+
+func (t *timer) stop() {
+	if t != nil {
+		t.dead = true
+		t.t.Stop()
+	}
+}
+
+// clientTx is a client transaction (RFC 3261 section 17.1, RFC 6026). It
+// lives on the queue of its dialog.
+type clientTx struct {
+	d       *Dialog
+	req     *Message
+	wire    []byte
+	flow    Flow
+	branch  string
+	state   txState
+	handle  func(*Message, error) // each 1xx, each 2xx of an INVITE, one final response or error
+	ack     []byte                // of a non-2xx
+	resend  *timer                // A or E
+	timeout *timer                // B or F
+	linger  *timer                // D, K or M
+}
+
+func (d *Dialog) newClientTx(req *Message, branch string, flow Flow, handle func(*Message, error)) *clientTx {
+	t := &clientTx{d: d, req: req, wire: req.Bytes(), flow: flow, branch: branch, handle: handle}
+	d.clients = append(d.clients, t)
+	t.send()
+	if !flow.reliable() {
+		t.armResend(T1)
+	}
+	t.timeout = d.after(64*T1, func() {
+		if t.state == txCalling || t.state == txProceeding {
+			t.fail(ErrTimeout)
+		}
+	})
+	return t
+}
+
+func (t *clientTx) invite() bool { return t.req.Method == "INVITE" }
+
+func (t *clientTx) send() {
+	t.flow.send(t.wire, func(err error) {
+		t.d.queue.Post(func() {
+			if t.state == txCalling || t.state == txProceeding {
+				t.d.stack.log.Debug("request not sent", "method", t.req.Method, "to", t.flow.remote, "error", err)
+				t.fail(ErrTransport)
+			}
+		})
+	})
+}
+
+func (t *clientTx) armResend(wait time.Duration) {
+	t.resend = t.d.after(wait, func() {
+		if t.state != txCalling && (t.invite() || t.state != txProceeding) {
+			return
+		}
+		t.send()
+		next := 2 * wait
+		if !t.invite() && (next > T2 || t.state == txProceeding) {
+			next = T2
+		}
+		t.armResend(next)
+	})
+}
+
+func (t *clientTx) fail(err error) {
+	t.terminate()
+	t.handle(nil, err)
+}
+
+// receive handles a response that matched by branch and method.
+func (t *clientTx) receive(res *Message) {
+	switch {
+	case res.Status < 200:
+		if t.state == txCalling || t.state == txProceeding {
+			t.state = txProceeding
+			if t.invite() {
+				t.resend.stop()
+				t.timeout.stop()
+			}
+			t.handle(res, nil)
+		}
+	case res.Status < 300 && t.invite():
+		switch t.state {
+		case txCalling, txProceeding:
+			t.state = txAccepted
+			t.stopTimers()
+			t.linger = t.d.after(64*T1, t.terminate) // timer M
+			t.handle(res, nil)
+		case txAccepted:
+			t.handle(res, nil)
+		}
+	default:
+		switch t.state {
+		case txCalling, txProceeding:
+			t.state = txCompleted
+			t.stopTimers()
+			wait := 64 * time.Duration(T1) // timer D
+			if !t.invite() {
+				wait = T4 // timer K
+			}
+			if t.flow.reliable() {
+				wait = 0
+			}
+			if t.invite() {
+				t.ack = t.ackFor(res)
+				t.flow.send(t.ack, nil)
+			}
+			if wait == 0 {
+				t.terminate()
+			} else {
+				t.linger = t.d.after(wait, t.terminate)
+			}
+			t.handle(res, nil)
+		case txCompleted:
+			if t.invite() {
+				t.flow.send(t.ack, nil)
+			}
+		}
+	}
+}
+
+// ackFor builds the ACK of a non-2xx response (RFC 3261 section 17.1.1.3).
+func (t *clientTx) ackFor(res *Message) []byte {
+	ack := &Message{Method: "ACK", URI: t.req.URI}
+	for _, f := range t.req.Fields {
+		switch f.Name {
+		case "Via", "From", "Call-ID", "Route", "Max-Forwards":
+			ack.Fields = append(ack.Fields, f)
+		case "Require":
+			ack.Fields = append(ack.Fields, f) // RFC 3261 section 8.2.2.3
+		}
+	}
+	ack.Add("To", res.Get("To"))
+	seq, _, _ := t.req.CSeq()
+	ack.Add("CSeq", cseq(seq, "ACK"))
+	return ack.Bytes()
+}
+
+func (t *clientTx) stopTimers() {
+	t.resend.stop()
+	t.timeout.stop()
+}
+
+func (t *clientTx) terminate() {
+	if t.state == txTerminated {
+		return
+	}
+	t.state = txTerminated
+	t.stopTimers()
+	t.linger.stop()
+	t.d.dropClient(t)
+}
+
+// ServerTx is a server transaction (RFC 3261 section 17.2, RFC 6026). For an
+// INVITE it also repeats the 2xx until the ACK comes, which the RFC leaves to
+// the user agent (section 13.3.1.4). Its methods run on the dialog's queue.
+type ServerTx struct {
+	Request *Message
+	Flow    Flow
+
+	d       *Dialog
+	reply   Flow
+	branch  string
+	seq     uint32
+	state   txState
+	last    []byte // the response that answers a repetition
+	acked   bool   // the 2xx was acknowledged
+	resend  *timer // G, or the 2xx
+	timeout *timer // H, or the missing ACK
+	linger  *timer // I, J or L
+}
+
+func (d *Dialog) newServerTx(flow Flow, req *Message) *ServerTx {
+	via, _ := ParseVia(req.Values("Via")[0])
+	seq, _, _ := req.CSeq()
+	t := &ServerTx{Request: req, Flow: flow, d: d, reply: flow.respondTo(via), branch: via.Branch(), seq: seq}
+	d.servers = append(d.servers, t)
+	return t
+}
+
+func (t *ServerTx) invite() bool { return t.Request.Method == "INVITE" }
+
+// Final says whether a final response was sent.
+func (t *ServerTx) Final() bool { return t.state >= txAccepted }
+
+// Respond sends a response. After a final one it does nothing.
+func (t *ServerTx) Respond(res *Message) {
+	if t.Final() {
+		return
+	}
+	t.d.stack.stampServer(res)
+	t.last = res.Bytes()
+	t.send()
+	switch {
+	case res.Status < 200:
+		t.state = txProceeding
+	case res.Status < 300 && t.invite():
+		t.state = txAccepted
+		t.repeat(T1)
+		t.timeout = t.d.after(64*T1, t.ackMissing)
+		t.linger = t.d.after(64*T1+T4, t.terminate) // timer L, behind the last repetition
+	case t.invite():
+		t.state = txCompleted
+		if !t.reply.reliable() {
+			t.repeat(T1)
+		}
+		t.timeout = t.d.after(64*T1, t.terminate) // timer H
+	default:
+		t.state = txCompleted
+		if t.reply.reliable() {
+			t.terminate()
+		} else {
+			t.linger = t.d.after(64*T1, t.terminate) // timer J
+		}
+	}
+}
+
+// Reply is Respond with a response of that status.
+func (t *ServerTx) Reply(status int, reason string, fields ...Field) {
+	res := NewResponse(t.Request, status, reason, t.d.localTag)
+	res.Fields = append(res.Fields, fields...)
+	t.Respond(res)
+}
+
+func (t *ServerTx) send() {
+	if t.last != nil {
+		t.reply.send(t.last, nil)
+	}
+}
+
+// repeat sends the final response of an INVITE again, T1 doubling to T2.
+func (t *ServerTx) repeat(wait time.Duration) {
+	t.resend = t.d.after(wait, func() {
+		if (t.state == txAccepted && !t.acked) || t.state == txCompleted {
+			t.send()
+			t.repeat(min(2*wait, T2))
+		}
+	})
+}
+
+// again handles a repetition of the request.
+func (t *ServerTx) again() {
+	if t.state == txAccepted {
+		return // RFC 6026 section 7.1: absorbed; the 2xx has its own clock
+	}
+	if t.state != txConfirmed {
+		t.send()
+	}
+}
+
+// ackNon2xx handles the ACK of a refusal, which has the INVITE's branch.
+func (t *ServerTx) ackNon2xx() {
+	if t.state != txCompleted {
+		return
+	}
+	t.state = txConfirmed
+	t.resend.stop()
+	t.timeout.stop()
+	if t.reply.reliable() {
+		t.terminate()
+		return
+	}
+	t.linger = t.d.after(T4, t.terminate) // timer I
+}
+
+// ack2xx notes the ACK of a 2xx; true the first time.
+func (t *ServerTx) ack2xx() bool {
+	if t.state != txAccepted || t.acked {
+		return false
+	}
+	t.acked = true
+	t.resend.stop()
+	t.timeout.stop()
+	return true
+}
+
+func (t *ServerTx) ackMissing() {
+	if t.state == txAccepted && !t.acked {
+		t.acked = true // nothing is waited for any more: a BYE may go
+		t.resend.stop()
+		if !t.d.ended {
+			t.d.user.OnAckTimeout()
+		}
+	}
+}
+
+func (t *ServerTx) terminate() {
+	if t.state == txTerminated {
+		return
+	}
+	t.state = txTerminated
+	t.resend.stop()
+	t.timeout.stop()
+	t.linger.stop()
+	t.d.dropServer(t)
+}
