@@ -6,6 +6,7 @@ import "time"
 const (
 	probeEvery   = 100 * time.Millisecond
 	confirmAfter = 5 * time.Second // dh-fin to failure, and how long probes go on
+	probeLonger  = time.Second     // how long probes go on behind the confirmation, within confirmAfter
 )
 
 // confirmation is the clock of one exchange. It counts the time since dh-fin
@@ -15,6 +16,7 @@ type confirmation struct {
 
 	counted time.Duration // up to since
 	since   time.Time     // when the clock last started to run
+	until   time.Duration // confirmed: when probes end
 	probes  int64         // how many points of the grid of probeEvery are behind
 }
 
@@ -64,7 +66,7 @@ func (x *Exchange) Confirmed(now time.Time) {
 		x.end(ErrUnconfirmed)
 		return
 	}
-	c.confirmed = true
+	c.confirmed, c.until = true, min(c.elapsed(now)+probeLonger, confirmAfter)
 }
 
 // IsConfirmed says whether the exchange is confirmed at this end. Only then is
@@ -83,7 +85,9 @@ func (x *Exchange) MaySend() bool {
 
 // Tick says what is due at now: a probe, which is SRTCP where this end may
 // send and an empty UDP datagram in any case, every 100 ms from Started until
-// the exchange is confirmed; or that it has failed, 5 s after Started. next is
+// a second after the exchange was confirmed; or that it has failed, 5 s after
+// Started. The second is for the other end: where this end has no media to
+// send, what confirms that one is a probe, and one alone may be lost. next is
 // when to call again, zero when time alone brings nothing further. A late call
 // gives one probe, not all that were missed.
 func (x *Exchange) Tick(now time.Time) (probe, failed bool, next time.Time) {
@@ -91,10 +95,13 @@ func (x *Exchange) Tick(now time.Time) (probe, failed bool, next time.Time) {
 	if x.stage == stageOver {
 		return false, x.err == ErrUnconfirmed, time.Time{}
 	}
-	if !c.started || c.confirmed || c.held {
+	if !c.started || c.held {
 		return false, false, time.Time{}
 	}
 	elapsed := c.elapsed(now)
+	if c.confirmed && elapsed >= c.until {
+		return false, false, time.Time{}
+	}
 	if elapsed >= confirmAfter {
 		x.end(ErrUnconfirmed)
 		return false, true, time.Time{}

@@ -108,7 +108,7 @@ func TestConfirmedEndsProbes(t *testing.T) {
 	if !x.IsConfirmed() {
 		t.Fatal("not confirmed")
 	}
-	for _, d := range []time.Duration{4999 * ms, 5 * time.Second, time.Hour} {
+	for _, d := range []time.Duration{5 * time.Second, time.Hour} {
 		if probe, failed, next := x.Tick(at(d)); probe || failed || !next.IsZero() {
 			t.Errorf("something is due at %v", d)
 		}
@@ -119,6 +119,35 @@ func TestConfirmedEndsProbes(t *testing.T) {
 	x.Erase()
 	if !x.IsConfirmed() {
 		t.Error("erasing takes the confirmation back")
+	}
+}
+
+// The end that is confirmed first goes on for a second: the other one may be
+// waiting for nothing but its probes, and have lost them so far.
+func TestProbesGoOnForASecondBehindTheConfirmation(t *testing.T) {
+	t.Parallel()
+	x := agreeing(t, configOf(GroupX25519), nil).initiator
+	x.Started(at(0))
+	x.Tick(at(0))
+	x.Confirmed(at(150 * ms))
+	probes := 0
+	for now := 150 * ms; now < 10*time.Second; now += 10 * ms {
+		probe, failed, next := x.Tick(at(now))
+		if failed {
+			t.Fatalf("failed at %v", now)
+		}
+		if probe {
+			probes++
+			if now >= 1150*ms {
+				t.Errorf("probe at %v", now)
+			}
+		}
+		if next.IsZero() != (now >= 1150*ms) {
+			t.Errorf("at %v next is %v", now, next)
+		}
+	}
+	if probes != 11 { // the one that was due at 100 ms, and ten
+		t.Errorf("%d probes behind the confirmation, want 11", probes)
 	}
 }
 
