@@ -1,0 +1,153 @@
+package b2bua
+
+import (
+	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/sdp"
+)
+
+// answered: the 2xx of the B leg came. Its ACK leaves at once, with dh-fin
+// where there is an exchange; only where the 2xx holds the offer does it wait
+// for the caller's answer.
+func (c *Call) answered(res *sip.Message) {
+	if c.ringing != nil {
+		c.ringing.Stop()
+	}
+	c.b.remote = c.b.dialog.Flow().Remote().String()
+	fin, sentence := c.takeResp(c.b, res)
+	if sentence != "" {
+		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.end(sentence)
+		return
+	}
+	if c.offer == nil {
+		c.offeredByCallee(res, fin)
+		return
+	}
+	c.ackWith(res, fin)
+	answer := c.early
+	if res.ContentType() == sdpType && len(res.Body) > 0 {
+		parsed, err := sdp.Parse(res.Body)
+		if err != nil {
+			c.end("the other side's answer could not be read")
+			return
+		}
+		answer = parsed
+	}
+	if answer == nil {
+		c.end("the other side's answer has no session description")
+		return
+	}
+	out, err := c.rewriteAnswer(answer, c.b, c.a)
+	if err != nil {
+		c.end("the other side's answer does not fit the offer")
+		return
+	}
+	c.state = Answered
+	c.connect(answer, c.b)
+	if fin != "" {
+		if err := c.secure(c.b); err != nil {
+			c.end("the media could not be encrypted: " + err.Error())
+			return
+		}
+	}
+	c.answerCaller(out)
+}
+
+// answerCaller sends the 200 on the A leg.
+func (c *Call) answerCaller(out *sdp.Session) {
+	if c.a.exchange != nil {
+		out.AddSessionAttribute("dh-resp", c.a.resp)
+	}
+	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
+	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
+	c.emit("call-changed")
+}
+
+// ackFields: an INVITE that required the extension names it in its ACK as
+// well (RFC 3261 section 8.2.2.3).
+func (c *Call) ackFields() []sip.Field {
+	if c.b.require {
+		return []sip.Field{{Name: "Require", Value: optionTag}}
+	}
+	return nil
+}
+
+func (c *Call) ackWith(res *sip.Message, fin string) {
+	if fin == "" {
+		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		return
+	}
+	body := sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}})
+	c.b.dialog.Ack(res, fragmentType, body, append(c.ackFields(), fragmentField)...)
+}
+
+// offeredByCallee: the caller's INVITE had no SDP, so the 2xx holds the offer
+// and the ACK the answer.
+func (c *Call) offeredByCallee(res *sip.Message, fin string) {
+	offer, err := sdp.Parse(res.Body)
+	if err != nil || res.ContentType() != sdpType {
+		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.end("the other side's offer could not be read")
+		return
+	}
+	c.offer, c.offerer = offer, c.b
+	out, err := c.rewriteOffer(offer, c.b, c.a)
+	if err != nil {
+		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.end("nothing in the other side's offer can be relayed")
+		return
+	}
+	c.pending, c.fin = res, fin
+	c.state = Answered
+	c.answerCaller(out)
+}
+
+// acked: the caller's ACK came; with it the call stands.
+func (c *Call) acked(ack *sip.Message) {
+	if c.state != Answered {
+		return
+	}
+	if c.pending != nil && !c.answerFromAck(ack) {
+		return
+	}
+	if c.a.exchange != nil {
+		if !c.takeFin(c.a, ack) {
+			return
+		}
+		if err := c.secure(c.a); err != nil {
+			c.end("the media could not be encrypted: " + err.Error())
+			return
+		}
+	}
+	c.changed(Established)
+}
+
+// answerFromAck takes the answer of a delayed offer out of the ACK and sends
+// the ACK that the B leg waits for.
+func (c *Call) answerFromAck(ack *sip.Message) bool {
+	res := c.pending
+	answer, err := sdp.Parse(ack.Body)
+	if err != nil || ack.ContentType() != sdpType {
+		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.end("the caller's answer could not be read")
+		return false
+	}
+	out, err := c.rewriteAnswer(answer, c.a, c.b)
+	if err != nil {
+		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.end("the caller's answer does not fit the offer")
+		return false
+	}
+	if c.fin != "" {
+		out.AddSessionAttribute("dh-fin", c.fin)
+	}
+	c.b.dialog.Ack(res, sdpType, out.Bytes(), c.ackFields()...)
+	c.connect(answer, c.a)
+	if c.fin != "" {
+		if err := c.secure(c.b); err != nil {
+			c.end("the media could not be encrypted: " + err.Error())
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,180 @@
+package b2bua
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/sdp"
+)
+
+// State is where a call stands.
+type State string
+
+// A call goes down this list; it may leave for Ended from anywhere.
+const (
+	Routing     State = "routing"     // looking up where it goes
+	Calling     State = "calling"     // INVITE sent on the B leg
+	Ringing     State = "ringing"     // a provisional response came
+	Answered    State = "answered"    // 2xx on the B leg, the A leg's ACK is missing
+	Established State = "established" // both dialogs stand; an exchange may still wait for its confirmation
+	Ended       State = "ended"
+)
+
+// noAnswer bounds how long a callee may ring (RFC 3261 timer C).
+const noAnswer = 3 * time.Minute
+
+// Call is one call: the A leg, on which the INVITE came, and the B leg, on
+// which it goes on. All fields but view belong to its queue.
+type Call struct {
+	p       *Proxy
+	id      string
+	queue   sip.Queue
+	started time.Time
+	invite  *sip.Incoming
+
+	a, b     *Leg
+	target   route.Target
+	hops     []route.Hop // still untried
+	forwards int         // Max-Forwards of the B leg's INVITE
+	decision policy.Decision
+	cancel   context.CancelFunc // ends a DNS look-up
+
+	state      State
+	protection string
+	trust      string
+	reason     string
+
+	offer    *sdp.Session  // the offer under way, as it came
+	offerer  *Leg          // who made it
+	relays   []*relay      // one for each m-line of the session
+	early    *sdp.Session  // the answer of a provisional response
+	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
+	fin      string        // dh-fin that this ACK will carry
+	change   *modification // a re-INVITE or UPDATE under way
+	ringing  *time.Timer   // noAnswer
+	ticker   *time.Timer   // of the exchange
+	patience *time.Timer   // for an ACK with dh-fin
+
+	view atomic.Pointer[View]
+	live atomic.Pointer[[]*media.Session] // for the counters of a view
+}
+
+// Leg is one side of a call: its dialog, the address of its media and, on the
+// leg that is protected, the exchange.
+type Leg struct {
+	call   *Call
+	l      *listener
+	side   policy.Side
+	peer   string // the listed peer's name, or ""
+	end    media.End
+	dialog *sip.Dialog
+	remote string // signalling address, for views
+
+	exchange *keyexchange.Exchange
+	resp     string        // responder: the value of dh-resp
+	protect  bool          // media crosses this leg under keys
+	require  bool          // the INVITE carried Require: dh-srtp, so its ACK does too
+	bye      chan struct{} // unused where nil
+}
+
+func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {
+	var id [8]byte
+	rand.Read(id[:])
+	c := &Call{p: p, id: hex.EncodeToString(id[:]), started: time.Now(), invite: in, target: target, forwards: forwards,
+		state: Routing, protection: "none", trust: "none"}
+	c.queue.Log = p.log
+	c.a = &Leg{call: c, l: l, side: l.Side, peer: peer, end: media.A, remote: in.Flow.Remote().String()}
+	c.b = &Leg{call: c, side: policy.Side(target.Side), peer: target.Peer, end: media.B}
+	c.publishView()
+	return c
+}
+
+func (c *Call) other(l *Leg) *Leg {
+	if l == c.a {
+		return c.b
+	}
+	return c.a
+}
+
+// start looks up the hops; the look-up may take long, so it is not done on
+// the queue.
+func (c *Call) start() {
+	if c.state == Ended {
+		return
+	}
+	c.reason = c.decision.Reason
+	c.emit("call-started")
+	if refused := c.readOffer(); refused {
+		return
+	}
+	if c.target.Side == string(policy.Outside) || !literal(c.target.Host) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		c.cancel = cancel
+		go func() {
+			hops, err := route.Resolve(ctx, c.p.o.Lookup, c.target)
+			cancel()
+			c.queue.Post(func() { c.resolved(hops, err) })
+		}()
+		return
+	}
+	hops, err := route.Resolve(context.Background(), c.p.o.Lookup, c.target)
+	c.resolved(hops, err)
+}
+
+func literal(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+func addrOf(u sip.URI) netip.Addr { a, _ := u.Addr(); return a }
+
+func (c *Call) resolved(hops []route.Hop, err error) {
+	if c.state == Ended {
+		return
+	}
+	if err != nil || len(hops) == 0 {
+		c.p.log.Info("cannot route", "call", c.id, "to", c.target.Host, "error", err)
+		c.refuse(502, "Bad Gateway", "the next hop "+c.target.Host+" was not found")
+		return
+	}
+	c.hops = hops
+	c.dialNext()
+}
+
+// View returns the call as people and programs see it, with counters of now.
+// It may be called from any goroutine.
+func (c *Call) View() View {
+	v := *c.view.Load()
+	v.Legs = append([]LegView(nil), v.Legs...)
+	sessions := c.live.Load()
+	if sessions == nil {
+		return v
+	}
+	for i, s := range *sessions {
+		stats := s.Stats()
+		for end := range v.Legs {
+			st, leg := stats[end], &v.Legs[end]
+			if i == 0 {
+				rtp, _ := s.Local(media.End(end))
+				leg.Media = rtp.String()
+			}
+			leg.PacketsIn += st.PacketsIn
+			leg.PacketsOut += st.PacketsOut
+			leg.Bytes += st.BytesIn + st.BytesOut
+			leg.Lost += st.Lost
+			leg.DroppedAuth += st.DroppedAuth
+			leg.DroppedReplay += st.DroppedReplay
+			leg.DroppedSource += st.DroppedSource
+		}
+	}
+	return v
+}

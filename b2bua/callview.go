@@ -1,0 +1,51 @@
+package b2bua
+
+import (
+	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sas"
+)
+
+// publishView stores what the call looks like now.
+func (c *Call) publishView() {
+	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.invite.URI.AOR(), State: string(c.state), Protection: c.protection,
+		Trust: c.trust, Reason: c.reason, Started: c.started}
+	switch {
+	case c.a.side == policy.Outside:
+		v.Direction = "inbound"
+	case c.b.side == policy.Outside:
+		v.Direction = "outbound"
+	default:
+		v.Direction = "internal"
+	}
+	for _, l := range []*Leg{c.a, c.b} {
+		v.Legs = append(v.Legs, LegView{Side: string(l.side), Peer: l.remote})
+		if x := l.exchange; x != nil && c.protection != "none" {
+			v.Group, v.Suite = x.Group(), x.Suite().Name
+			if octets, ok := x.SAS(); ok && x.IsConfirmed() {
+				v.SASWords, v.SASCode = sas.WordsString(octets), sas.Code(octets)
+			}
+		}
+	}
+	c.view.Store(v)
+	var live []*media.Session
+	for _, r := range c.relays {
+		if r != nil && r.session != nil {
+			live = append(live, r.session)
+		}
+	}
+	c.live.Store(&live)
+}
+
+// emit publishes the call's present state as an event.
+func (c *Call) emit(kind string) {
+	c.publishView()
+	c.p.hub.publish(kind, c.View())
+}
+
+func (c *Call) changed(s State) {
+	if c.state != s {
+		c.state = s
+		c.emit("call-changed")
+	}
+}

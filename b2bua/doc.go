@@ -1,0 +1,18 @@
+// Package b2bua joins an A leg, on which an INVITE came, with a B leg, on
+// which it goes on, into one call, and secures the leg that lies outside.
+//
+// A [Proxy] takes the INVITEs of its listeners. Each becomes a [Call], whose
+// state is touched on the call's own queue alone; the two [Leg]s hand the
+// events of their dialogs to it. What the call does in order:
+//
+//	intake    who calls, from which side, may they (guard, policy, route)
+//	dial      the B leg, hop after hop, each try with a new share
+//	answer    the 2xx: keys for the initiator, the answer back to the A leg
+//	ack       the ACK: keys for the responder
+//	modify    re-INVITE and UPDATE, the same path with the keys kept
+//	hang up   BYE, CANCEL, refusals; media closed, keys erased
+//
+// Packages below know nothing of each other: this one converts between
+// messages (sip), session descriptions (sip/sdp), relays (media) and the
+// exchange (keyexchange).
+package b2bua

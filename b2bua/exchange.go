@@ -1,0 +1,298 @@
+package b2bua
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/sdp"
+)
+
+// ackPatience is how long a responder waits for a re-INVITE after an ACK
+// without dh-fin (protocol section 7).
+const ackPatience = 2 * time.Second
+
+var fragmentField = sip.Field{Name: "Content-Disposition", Value: "session;handling=optional"}
+
+// found collects every attribute of the exchange that a message carries,
+// wherever it stands (protocol section 2).
+func found(m *sip.Message) []keyexchange.Found {
+	var out []keyexchange.Found
+	for _, f := range m.Fields {
+		if f.Name == "DH-Init" {
+			out = append(out, keyexchange.Found{Name: "dh-init", Value: f.Value, Place: keyexchange.PlaceHeader})
+		}
+	}
+	switch m.ContentType() {
+	case sdpType:
+		s, err := sdp.Parse(m.Body)
+		if err != nil {
+			break
+		}
+		for _, a := range s.DH() {
+			place := keyexchange.PlaceSession
+			if a.Media {
+				place = keyexchange.PlaceMedia
+			}
+			out = append(out, keyexchange.Found{Name: a.Name, Value: a.Value, Place: place})
+		}
+	case fragmentType:
+		attrs, err := sdp.ParseFragment(m.Body)
+		if err != nil {
+			// A fragment of another form is a fault of the exchange, not an
+			// absent one.
+			out = append(out, keyexchange.Found{Name: "dh-fin", Value: "", Place: keyexchange.PlaceFragment})
+			break
+		}
+		for _, a := range attrs {
+			out = append(out, keyexchange.Found{Name: a.Name, Value: a.Value, Place: keyexchange.PlaceFragment})
+		}
+	}
+	return out
+}
+
+// groups returns the allowed groups, without the hybrid one where a path over
+// UDP could not carry it (protocol section 2).
+func (p *Proxy) groups(stream bool) []string {
+	if stream {
+		return p.o.Groups
+	}
+	return slices.DeleteFunc(slices.Clone(p.o.Groups), func(g string) bool { return g == keyexchange.GroupX25519MLKEM768 })
+}
+
+// streamPath says whether no hop of an INVITE's way names UDP.
+func streamPath(m *sip.Message) bool {
+	for _, v := range m.Values("Via") {
+		if via, err := sip.ParseVia(v); err != nil || via.Transport == "UDP" {
+			return false
+		}
+	}
+	for _, rr := range m.Values("Record-Route") {
+		a, err := sip.ParseAddress(rr)
+		if err != nil {
+			return false
+		}
+		transport, _ := a.URI.Param("transport")
+		if a.URI.Scheme == "sip" && (transport == "" || strings.EqualFold(transport, "udp")) {
+			return false
+		}
+	}
+	return true
+}
+
+// begin makes a new exchange for an INVITE that leaves on the B leg: each try
+// has a share of its own.
+func (c *Call) begin(l *Leg, stream bool) (init string, err error) {
+	c.eraseExchange(l)
+	x, err := keyexchange.NewInitiator(keyexchange.Config{Groups: c.p.groups(stream), Suites: c.p.o.Suites}, nil)
+	if err != nil {
+		return "", err
+	}
+	l.exchange = x
+	return x.Init(), nil
+}
+
+// respond judges the dh-init of an INVITE from outside. It returns the
+// sentence of a refusal, or "".
+func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
+	mode := c.decision.Mode
+	kind := keyexchange.KindInvite
+	if len(invite.Body) == 0 {
+		kind = keyexchange.KindInviteNoSDP
+	}
+	attrs, err := keyexchange.Read(kind, found(invite))
+	switch {
+	case mode == policy.Off:
+		return ""
+	case err != nil:
+		return c.attacked(err)
+	case mode == policy.Prefer && attrs.Present && c.p.stripped.has(c.path(invite), time.Now()):
+		c.reason = "unprotected: a server on this path removed the key exchange before"
+		return ""
+	}
+	if attrs.Present {
+		x, resp, err := keyexchange.NewResponder(keyexchange.Config{Groups: c.p.groups(streamPath(invite)), Suites: c.p.o.Suites}, attrs, nil)
+		if err == nil {
+			l.exchange, l.resp = x, resp
+			c.protection = "negotiating"
+			return ""
+		}
+		var failure *keyexchange.Failure
+		if errors.As(err, &failure) {
+			return c.attacked(err)
+		}
+	}
+	if mode == policy.Require {
+		return "This call must be encrypted, and the caller's side offers no key exchange"
+	}
+	c.reason = "unprotected: the caller's side offers no key exchange (" + c.decision.Reason + ")"
+	return ""
+}
+
+// attacked notes a fault that points to an attack and returns its sentence.
+func (c *Call) attacked(err error) string {
+	c.trust, c.protection = "mismatch", "failed"
+	c.reason = "The key exchange was tampered with or is faulty"
+	var failure *keyexchange.Failure
+	if errors.As(err, &failure) {
+		c.reason += ": " + failure.Reason
+	}
+	c.p.log.Warn("key exchange failed", "call", c.id, "error", err)
+	return c.reason
+}
+
+// path names the way of an INVITE for the memory of stripped ACKs: the host
+// of the top Via and of the From URI.
+func (c *Call) path(invite *sip.Message) string {
+	via, _ := sip.ParseVia(invite.Values("Via")[0])
+	return via.Host + " " + invite.From().URI.Host
+}
+
+// takeResp judges the dh-resp of a 2xx on the B leg. fin is the attribute for
+// the ACK, "" where there is no exchange; refusal is the sentence that ends
+// the call.
+func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
+	if l.exchange == nil {
+		return "", ""
+	}
+	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+	if err != nil {
+		return "", c.attacked(err)
+	}
+	if !attrs.Present {
+		c.eraseExchange(l)
+		if c.decision.Mode == policy.Require {
+			c.protection = "failed"
+			return "", "This call must be encrypted, and the other side offers no key exchange"
+		}
+		c.protection = "none"
+		c.reason = "unprotected: the other side offers no key exchange (" + c.decision.Reason + ")"
+		return "", ""
+	}
+	if fin, err = l.exchange.TakeResp(attrs); err != nil {
+		return "", c.attacked(err)
+	}
+	return fin, ""
+}
+
+// answeredAgain compares the dh-resp of a repeated 2xx with the one taken.
+func (c *Call) answeredAgain(l *Leg, res *sip.Message) {
+	if l.exchange == nil {
+		return
+	}
+	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+	if err == nil {
+		_, err = l.exchange.TakeResp(attrs)
+	}
+	if err != nil {
+		c.end(c.attacked(err))
+	}
+}
+
+// takeFin judges the dh-fin of the ACK on the A leg. False means that the
+// call ends, or will unless a re-INVITE comes.
+func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
+	kind := keyexchange.KindAck
+	if c.pending != nil {
+		kind = keyexchange.KindAckSDP
+	}
+	attrs, err := keyexchange.Read(kind, found(ack))
+	if err == nil && attrs.Present {
+		err = l.exchange.TakeFin(attrs)
+	}
+	if err != nil {
+		c.end(c.attacked(err))
+		return false
+	}
+	if attrs.Present {
+		return true
+	}
+	if c.decision.Mode == policy.Prefer {
+		c.p.stripped.remember(c.path(c.invite.Message), time.Now())
+	}
+	c.protection = "failed"
+	c.patience = time.AfterFunc(ackPatience, func() {
+		c.queue.Post(func() { c.end("The other side's key did not arrive: a server on the way removes it from the ACK") })
+	})
+	return false
+}
+
+// secure gives the keys of a leg's exchange to its relays and starts the
+// confirmation. Called again it serves m-lines that came since.
+func (c *Call) secure(l *Leg) error {
+	x := l.exchange
+	for i, r := range c.relays {
+		if r.session == nil || r.secured {
+			continue
+		}
+		k, err := x.Keys(i)
+		if err != nil {
+			return err
+		}
+		err = r.session.Protect(l.end, media.Keys{Suite: x.Suite().Name, SendKey: k.Send.Key, SendSalt: k.Send.Salt, RecvKey: k.Recv.Key, RecvSalt: k.Recv.Salt},
+			media.ProtectOptions{SendAfterConfirm: !x.MaySend(), Confirmed: func() { c.queue.Post(func() { c.confirmed(l, x) }) }})
+		for _, secret := range [][]byte{k.Send.Key, k.Send.Salt, k.Recv.Key, k.Recv.Salt} {
+			clear(secret)
+		}
+		if err != nil {
+			return err
+		}
+		r.secured = true
+	}
+	if !l.protect {
+		l.protect = true
+		x.Started(time.Now())
+		c.tick(l, x)
+	}
+	return nil
+}
+
+// tick drives the confirmation (protocol section 3): a probe every 100 ms,
+// and the end of the call where none of the peer's packets verifies in time.
+func (c *Call) tick(l *Leg, x *keyexchange.Exchange) {
+	if c.state == Ended || l.exchange != x {
+		return
+	}
+	now := time.Now()
+	probe, failed, next := x.Tick(now)
+	if failed {
+		c.trust, c.protection = "none", "failed"
+		c.end("The encrypted media of the other side never arrived")
+		return
+	}
+	if probe {
+		for _, r := range c.relays {
+			if r.session != nil && r.secured {
+				r.session.Probe(l.end)
+			}
+		}
+	}
+	if !next.IsZero() {
+		c.ticker = time.AfterFunc(next.Sub(now), func() { c.queue.Post(func() { c.tick(l, x) }) })
+	}
+}
+
+// confirmed: the first packet of the peer under these keys has verified.
+func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
+	if c.state == Ended || l.exchange != x || x.IsConfirmed() {
+		return
+	}
+	x.Confirmed(time.Now())
+	c.protection, c.trust = "srtp", "encrypted"
+	c.reason = c.decision.Reason
+	c.p.counters.protected.Add(1)
+	c.p.log.Info("call is encrypted", "call", c.id, "group", x.Group(), "suite", x.Suite().Name)
+	c.emit("call-changed")
+}
+
+func (c *Call) eraseExchange(l *Leg) {
+	if l.exchange != nil {
+		l.exchange.Erase()
+		l.exchange = nil
+	}
+}

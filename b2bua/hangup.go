@@ -1,0 +1,114 @@
+package b2bua
+
+import (
+	"strings"
+	"time"
+
+	"github.com/sipward/sipward/sip"
+)
+
+// warning is RFC 3261 section 20.43's field with free text.
+func warning(text string) sip.Field {
+	return sip.Field{Name: "Warning", Value: `399 sipward "` + strings.NewReplacer(`\`, ``, `"`, `'`, "\r", " ", "\n", " ").Replace(text) + `"`}
+}
+
+// reasonField is RFC 3326's.
+func reasonField(text string) sip.Field {
+	return sip.Field{Name: "Reason", Value: `SIP;cause=488;text="` + strings.NewReplacer(`\`, ``, `"`, `'`, "\r", " ", "\n", " ").Replace(text) + `"`}
+}
+
+// refuse ends a call that the caller has no answer to yet: status and phrase
+// go to the caller, why into the events.
+func (c *Call) refuse(status int, phrase, why string, fields ...sip.Field) {
+	if c.state == Ended {
+		return
+	}
+	if status == 488 {
+		fields = append(fields, warning(why))
+	}
+	fields = append(fields, c.supported(c.a)...)
+	c.a.dialog.Refuse(status, phrase, fields...)
+	c.p.counters.refused.Add(1)
+	c.finish(why, reasonField(why))
+}
+
+// end ends a call in whatever state it is, because of a fault.
+func (c *Call) end(why string) {
+	if c.state == Ended {
+		return
+	}
+	if !c.a.dialog.Confirmed() {
+		c.refuse(488, why, why)
+		return
+	}
+	c.p.counters.failed.Add(1)
+	c.finish(why, reasonField(why))
+}
+
+// hangup ends a call that is in order, for a reason of this side's.
+func (c *Call) hangup(why string) {
+	if c.state != Ended && !c.a.dialog.Confirmed() {
+		c.refuse(503, "", why)
+		return
+	}
+	c.finish(why)
+}
+
+// byeFrom: a far end has hung up.
+func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
+	tx.Reply(200, "")
+	l.dialog.Closed()
+	if c.state != Ended && !c.a.dialog.Confirmed() {
+		c.refuse(487, "", "hung up before the answer")
+		return
+	}
+	c.finish("")
+}
+
+// bye says BYE on one leg and keeps Shutdown waiting for its answer.
+func (c *Call) bye(l *Leg, fields []sip.Field) {
+	if l.dialog == nil || l.dialog.Ended() || !l.dialog.Confirmed() {
+		return
+	}
+	c.p.waiting(1)
+	l.dialog.Bye(func() { c.p.waiting(-1) }, fields...)
+}
+
+// finish is the only way into Ended. Whoever is still in the call gets a BYE
+// with these fields, whoever still rings a CANCEL; media, keys and timers are
+// released. why is the last reason that the call shows, "" leaves the one it
+// has.
+func (c *Call) finish(why string, fields ...sip.Field) {
+	if c.state == Ended {
+		return
+	}
+	if c.cancel != nil {
+		c.cancel()
+	}
+	c.bye(c.a, fields)
+	c.bye(c.b, fields)
+	if c.b.dialog != nil {
+		c.b.dialog.Cancel()
+	}
+	for _, t := range []*time.Timer{c.ringing, c.ticker, c.patience} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	if why != "" {
+		c.reason = why
+	}
+	c.publishView()
+	last := c.View() // with the last counters, before the media is gone
+	c.state = Ended
+	last.State = string(Ended)
+	c.closeMedia()
+	c.eraseExchange(c.a)
+	c.eraseExchange(c.b)
+	c.view.Store(&last)
+	c.live.Store(nil)
+	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil
+	c.p.remove(c)
+	c.p.hub.publish("call-ended", last)
+	c.p.log.Info("call ended", "call", c.id, "why", why)
+}

@@ -1,0 +1,170 @@
+package b2bua
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sip"
+)
+
+const (
+	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE"
+	optionTag = "dh-srtp" // protocol section 2
+
+	sdpType      = "application/sdp"
+	fragmentType = "application/dh-sdpfrag"
+)
+
+// intake takes every request that belongs to no dialog. It runs on the
+// listener's reader.
+func (p *Proxy) intake(in *sip.Incoming) {
+	l := p.listenerOf(in.Flow)
+	if l == nil {
+		return
+	}
+	from := in.Flow.Remote().Addr()
+	peer := p.peerOf(in, l)
+	switch {
+	case in.Method == "ACK":
+		return // the end of a refusal that was answered without state
+	case in.Malformed() != nil:
+		p.answerStranger(in, from, func() {
+			in.Reply(400, "Bad Request ("+strings.TrimPrefix(in.Malformed().Error(), "sip: malformed message: ")+")")
+		})
+	case l.stranger(from, peer):
+		p.log.Debug("stranger", "listener", l.Name, "method", in.Method, "source", in.Flow.Remote())
+		p.refuseStranger(in, from)
+	case in.To().Tag() != "":
+		p.answerStranger(in, from, func() { in.Reply(481, "") })
+	case in.Method == "INVITE":
+		p.invite(in, l, peer)
+	case in.Method == "CANCEL":
+		p.answerStranger(in, from, func() { in.Reply(481, "") })
+	case in.Method == "OPTIONS":
+		answer := func() {
+			in.Reply(200, "", sip.Field{Name: "Allow", Value: allowed}, sip.Field{Name: "Accept", Value: sdpType}, sip.Field{Name: "Supported", Value: optionTag})
+		}
+		if l.Side == policyInside || peer != "" {
+			answer()
+		} else {
+			p.answerStranger(in, from, answer)
+		}
+	case l.Side == policyInside || peer != "":
+		in.Reply(405, "", sip.Field{Name: "Allow", Value: allowed})
+	default:
+		p.refuseStranger(in, from)
+	}
+}
+
+const (
+	policyInside  = policy.Inside
+	policyOutside = policy.Outside
+)
+
+// stranger says whether a source may not use this listener at all.
+func (l *listener) stranger(from netip.Addr, peer string) bool {
+	if l.Side == policyOutside {
+		return l.PeersOnly && peer == ""
+	}
+	if len(l.Networks) == 0 {
+		return false
+	}
+	for _, n := range l.Networks {
+		if n.Contains(from) {
+			return false
+		}
+	}
+	return true
+}
+
+// refuseStranger is the one answer that strangers get: the same for users
+// that exist and for those that do not.
+func (p *Proxy) refuseStranger(in *sip.Incoming, from netip.Addr) {
+	p.answerStranger(in, from, func() { in.Reply(403, "") })
+}
+
+func (p *Proxy) answerStranger(in *sip.Incoming, from netip.Addr, answer func()) {
+	if !p.guard.allow(from, time.Now()) {
+		p.counters.strangersDropped.Add(1)
+		return
+	}
+	p.counters.strangersAnswered.Add(1)
+	answer()
+}
+
+// peerOf names the listed peer that a request comes from. On the outside a
+// peer is known by its address: a From is only a claim.
+func (p *Proxy) peerOf(in *sip.Incoming, l *listener) string {
+	if l.Side != policyOutside {
+		return ""
+	}
+	return p.o.Peer("", in.Flow.Remote().Addr())
+}
+
+// invite begins a call, or refuses it before any state is kept.
+func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
+	hops := 70
+	if v := in.Get("Max-Forwards"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 || n > 255 {
+			in.Reply(400, "Bad Request (Max-Forwards)")
+			return
+		}
+		hops = n
+	}
+	if hops == 0 {
+		in.Reply(483, "")
+		return
+	}
+	if s := in.URI.Scheme; s != "sip" && s != "sips" {
+		in.Reply(416, "")
+		return
+	}
+	var unknown []string
+	for _, tag := range append(in.Values("Require"), in.Values("Proxy-Require")...) {
+		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside {
+			unknown = append(unknown, tag)
+		}
+	}
+	if len(unknown) > 0 {
+		in.Reply(420, "", sip.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
+		return
+	}
+	if ct := in.ContentType(); len(in.Body) > 0 && ct != sdpType {
+		in.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		return
+	}
+	target, known := p.target(in, l)
+	if !known {
+		p.counters.refused.Add(1)
+		if l.Side == policyOutside && peer == "" {
+			p.refuseStranger(in, in.Flow.Remote().Addr())
+		} else {
+			in.Reply(404, "")
+		}
+		return
+	}
+	c := newCall(p, in, l, peer, target, hops-1)
+	if c.decision = c.decide(); !c.decision.Allow {
+		p.counters.refused.Add(1)
+		if l.Side == policyOutside && peer == "" {
+			p.refuseStranger(in, in.Flow.Remote().Addr())
+		} else {
+			in.Reply(403, "Forbidden", warning(c.decision.Reason))
+		}
+		return
+	}
+	if !p.add(c) {
+		in.Reply(503, "", sip.Field{Name: "Retry-After", Value: "10"})
+		return
+	}
+	if c.a.dialog = in.Accept(&c.queue, c.a, in.URI.User); c.a.dialog == nil {
+		p.remove(c)
+		return
+	}
+	p.counters.total.Add(1)
+	c.queue.Post(c.start)
+}

@@ -1,0 +1,183 @@
+package b2bua
+
+import (
+	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/sdp"
+)
+
+// modification is a re-INVITE or UPDATE on its way through the call.
+type modification struct {
+	from, to *Leg
+	tx       *sip.ServerTx // on the from leg
+	late     *sip.Message  // 2xx of the to leg that holds an offer; its ACK waits
+	offer    *sdp.Session
+}
+
+// modify passes a re-INVITE or UPDATE through. Keys, rollover counters and
+// replay windows stay as they are (protocol section 3).
+func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
+	req := tx.Request
+	if c.state != Established || c.change != nil {
+		tx.Reply(491, "")
+		return
+	}
+	if len(req.Body) > 0 && req.ContentType() != sdpType {
+		tx.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		return
+	}
+	if from.side == policy.Outside {
+		// A new exchange would be a rekeying, which this version refuses; the
+		// old keys go on (protocol section 7).
+		if attrs, err := keyexchange.Read(keyexchange.KindInvite, found(req)); err != nil || attrs.Present || req.Has("DH-Init") {
+			tx.Reply(488, "Rekeying is not supported", warning("rekeying is not supported"))
+			return
+		}
+	}
+	m := &modification{from: from, to: c.other(from), tx: tx}
+	var body []byte
+	if len(req.Body) > 0 {
+		offer, err := sdp.Parse(req.Body)
+		if err != nil {
+			tx.Reply(400, "Bad Request (SDP)")
+			return
+		}
+		out, err := c.rewriteOffer(offer, m.from, m.to)
+		if err != nil {
+			tx.Reply(488, "", warning(err.Error()))
+			return
+		}
+		m.offer, body = offer, out.Bytes()
+	}
+	c.change = m
+	m.to.dialog.Do(req.Method, sdpType, body, func(res *sip.Message, err error) {
+		if c.state == Ended {
+			return
+		}
+		c.modificationAnswered(m, res, err)
+	})
+}
+
+func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error) {
+	invite := m.tx.Request.Method == "INVITE"
+	switch {
+	case err == sip.ErrPending:
+		c.change = nil
+		m.tx.Reply(491, "")
+	case err != nil:
+		c.change = nil
+		m.tx.Reply(408, "")
+	case res.Status < 200:
+	case res.Status >= 300:
+		c.change = nil
+		m.tx.Reply(res.Status, res.Reason)
+	case m.offer == nil && invite:
+		c.lateOffer(m, res)
+	case m.offer == nil: // an UPDATE that only refreshes
+		c.change = nil
+		m.from.dialog.AnswerTo(m.tx, "", nil)
+	default:
+		if invite {
+			m.to.dialog.Ack(res, "", nil)
+		}
+		answer, err := sdp.Parse(res.Body)
+		if err != nil || res.ContentType() != sdpType {
+			c.end("the answer to a change of the call could not be read")
+			return
+		}
+		c.offer, c.offerer = m.offer, m.from
+		out, err := c.rewriteAnswer(answer, m.to, m.from)
+		if err != nil {
+			c.end("the answer to a change of the call does not fit")
+			return
+		}
+		if !c.apply(answer, m.to) {
+			return
+		}
+		if !invite {
+			c.change = nil
+		}
+		m.from.dialog.AnswerTo(m.tx, sdpType, out.Bytes())
+	}
+}
+
+// lateOffer: the re-INVITE had no SDP, so its 2xx holds the offer.
+func (c *Call) lateOffer(m *modification, res *sip.Message) {
+	offer, err := sdp.Parse(res.Body)
+	if err != nil || res.ContentType() != sdpType {
+		m.to.dialog.Ack(res, "", nil)
+		c.end("the offer to change the call could not be read")
+		return
+	}
+	out, err := c.rewriteOffer(offer, m.to, m.from)
+	if err != nil {
+		m.to.dialog.Ack(res, "", nil)
+		c.end("nothing in the offer to change the call can be relayed")
+		return
+	}
+	m.late, m.offer = res, offer
+	m.from.dialog.AnswerTo(m.tx, sdpType, out.Bytes())
+}
+
+// modificationAcked ends a re-INVITE's way.
+func (c *Call) modificationAcked(m *modification, ack *sip.Message) {
+	c.change = nil
+	if m.late == nil {
+		return
+	}
+	answer, err := sdp.Parse(ack.Body)
+	if err != nil || ack.ContentType() != sdpType {
+		m.to.dialog.Ack(m.late, "", nil)
+		c.end("the answer to a change of the call could not be read")
+		return
+	}
+	c.offer, c.offerer = m.offer, m.to
+	out, err := c.rewriteAnswer(answer, m.from, m.to)
+	if err != nil {
+		m.to.dialog.Ack(m.late, "", nil)
+		c.end("the answer to a change of the call does not fit")
+		return
+	}
+	m.to.dialog.Ack(m.late, sdpType, out.Bytes())
+	c.apply(answer, m.from)
+}
+
+// apply brings a new offer and answer into force and gives keys to m-lines
+// that it added.
+func (c *Call) apply(answer *sdp.Session, answerer *Leg) bool {
+	c.connect(answer, answerer)
+	for _, l := range []*Leg{c.a, c.b} {
+		if l.protect {
+			if err := c.secure(l); err != nil {
+				c.end("the media could not be encrypted: " + err.Error())
+				return false
+			}
+		}
+	}
+	c.emit("call-changed")
+	return true
+}
+
+// relayRequest passes an INFO or MESSAGE of a dialog through.
+func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
+	if c.state != Established {
+		tx.Reply(500, "", sip.Field{Name: "Retry-After", Value: "1"})
+		return
+	}
+	req := tx.Request
+	var fields []sip.Field
+	for _, name := range []string{"Info-Package", "Content-Disposition"} {
+		if v := req.Get(name); v != "" {
+			fields = append(fields, sip.Field{Name: name, Value: v})
+		}
+	}
+	c.other(from).dialog.Do(req.Method, req.Get("Content-Type"), req.Body, func(res *sip.Message, err error) {
+		switch {
+		case err != nil:
+			tx.Reply(408, "")
+		case res.Status >= 200:
+			tx.Reply(res.Status, res.Reason)
+		}
+	}, fields...)
+}

@@ -1,0 +1,287 @@
+package b2bua
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sip"
+)
+
+// Listener is one socket on which calls come and leave. Exactly one of Packet
+// and Stream is set; the proxy owns it from then on.
+type Listener struct {
+	Name      string
+	Side      policy.Side // declared, never guessed
+	Packet    net.PacketConn
+	Stream    net.Listener
+	Advertise netip.AddrPort // what Via, Contact and SDP name; zero: the socket's own address
+	Media     netip.Addr     // where media of its legs is received; zero: the listener's address
+	// Networks narrows who may use an inside listener; empty: everybody who
+	// reaches it.
+	Networks []netip.Prefix
+	// PeersOnly makes an outside listener deaf to sources that are no listed
+	// peer's.
+	PeersOnly bool
+	Dial      func(context.Context, netip.AddrPort) (net.Conn, error)
+}
+
+// Options of a proxy. Routes, Policy and Media are needed.
+type Options struct {
+	Listeners []Listener
+	Routes    *route.Table
+	Lookup    route.Lookup // DNS; nil: the system's resolver
+	Policy    *policy.Policy
+	// Peer names the listed peer that a URI's host or an address belongs to;
+	// "" for strangers. nil: there are no listed peers.
+	Peer      func(host string, addr netip.Addr) string
+	Media     *media.Engine
+	Groups    []string            // allowed groups in order of preference; nil: all built
+	Suites    []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	MaxCalls  int                 // calls at once; 0: 4096
+	UserAgent string
+	Log       *slog.Logger
+}
+
+// Proxy takes calls until Shutdown.
+type Proxy struct {
+	o         Options
+	log       *slog.Logger
+	stack     *sip.Stack
+	listeners []*listener
+	byFlow    map[*sip.Listener]*listener
+	hide      []netip.Prefix // networks of the inside
+	guard     *guard
+	stripped  *pathMemory
+	hub       hub
+	counters  counters
+
+	mu       sync.Mutex
+	calls    map[string]*Call
+	draining bool
+	byes     int           // sent and not answered yet
+	idle     chan struct{} // closed when draining and neither calls nor BYEs are left
+}
+
+// listener is a Listener at work.
+type listener struct {
+	Listener
+	sip   *sip.Listener
+	media netip.Addr
+}
+
+type counters struct {
+	total, protected, refused, failed, strangersAnswered, strangersDropped atomic.Uint64
+}
+
+// Counters is what has happened since the start.
+type Counters struct {
+	Total, Protected, Refused, Failed                   uint64 // calls
+	StrangersAnswered, StrangersDropped, MalformedCount uint64 // requests and messages
+	Active                                              int    // calls now
+}
+
+// New starts a proxy on its listeners.
+func New(o Options) (*Proxy, error) {
+	if o.Routes == nil || o.Policy == nil || o.Media == nil {
+		return nil, errors.New("b2bua: routes, policy and media are needed")
+	}
+	if o.Lookup == nil {
+		o.Lookup = net.DefaultResolver
+	}
+	if o.Groups == nil {
+		o.Groups = []string{keyexchange.GroupX25519MLKEM768, keyexchange.GroupX25519}
+	}
+	if o.Suites == nil {
+		o.Suites = keyexchange.Suites()
+	}
+	if o.MaxCalls == 0 {
+		o.MaxCalls = 4096
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Peer == nil {
+		o.Peer = func(string, netip.Addr) string { return "" }
+	}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), stripped: newPathMemory(), idle: make(chan struct{})}
+	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
+	// The handler may run as soon as a socket is served, so the table that it
+	// reads is made under the lock that it takes.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, lo := range o.Listeners {
+		sl, err := p.stack.Listen(sip.ListenerOptions{Name: lo.Name, Packet: lo.Packet, Stream: lo.Stream, Advertise: lo.Advertise, Dial: lo.Dial})
+		if err != nil {
+			go p.stack.Close()
+			return nil, fmt.Errorf("b2bua: %w", err)
+		}
+		l := &listener{Listener: lo, sip: sl, media: lo.Media}
+		if !l.media.IsValid() {
+			l.media = sl.Local().Addr()
+		}
+		if l.Side == policy.Inside {
+			p.hide = append(p.hide, l.Networks...)
+			p.hide = append(p.hide, netip.PrefixFrom(sl.Local().Addr(), sl.Local().Addr().BitLen()))
+		}
+		p.listeners = append(p.listeners, l)
+		p.byFlow[sl] = l
+	}
+	return p, nil
+}
+
+// listenerOf returns the listener that a message came on.
+func (p *Proxy) listenerOf(f sip.Flow) *listener {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byFlow[f.Listener()]
+}
+
+// pick returns a listener of that side for a hop: of its transport and
+// address family.
+func (p *Proxy) pick(side policy.Side, network string, addr netip.Addr) *listener {
+	for _, l := range p.listeners {
+		if l.Side == side && l.sip.Network == network && l.sip.Local().Addr().Is4() == addr.Unmap().Is4() {
+			return l
+		}
+	}
+	return nil
+}
+
+// own says whether a URI's host and port are one of the proxy's listeners.
+func (p *Proxy) own(u sip.URI) bool {
+	addr, ok := u.Addr()
+	if !ok {
+		return false
+	}
+	port := u.Port
+	if port == 0 {
+		port = 5060
+	}
+	for _, l := range p.listeners {
+		for _, ap := range []netip.AddrPort{l.sip.Local(), l.sip.Advertised()} {
+			if ap.Addr() == addr && int(ap.Port()) == port {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Calls returns the live calls, oldest first.
+func (p *Proxy) Calls() []View {
+	p.mu.Lock()
+	calls := make([]*Call, 0, len(p.calls))
+	for _, c := range p.calls {
+		calls = append(calls, c)
+	}
+	p.mu.Unlock()
+	views := make([]View, 0, len(calls))
+	for _, c := range calls {
+		views = append(views, c.View())
+	}
+	sortViews(views)
+	return views
+}
+
+// Call returns one live call.
+func (p *Proxy) Call(id string) (View, bool) {
+	p.mu.Lock()
+	c := p.calls[id]
+	p.mu.Unlock()
+	if c == nil {
+		return View{}, false
+	}
+	return c.View(), true
+}
+
+// Counters returns what has happened since the start.
+func (p *Proxy) Counters() Counters {
+	p.mu.Lock()
+	active := len(p.calls)
+	p.mu.Unlock()
+	return Counters{
+		Total: p.counters.total.Load(), Protected: p.counters.protected.Load(), Refused: p.counters.refused.Load(), Failed: p.counters.failed.Load(),
+		StrangersAnswered: p.counters.strangersAnswered.Load(), StrangersDropped: p.counters.strangersDropped.Load(),
+		MalformedCount: p.stack.Malformed(), Active: active,
+	}
+}
+
+// Dialogs counts the dialogs that are alive or wait for late repetitions.
+func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
+
+// add registers a call; false where the limit is reached or the proxy ends.
+func (p *Proxy) add(c *Call) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draining || len(p.calls) >= p.o.MaxCalls {
+		return false
+	}
+	p.calls[c.id] = c
+	return true
+}
+
+func (p *Proxy) remove(c *Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.calls, c.id)
+	p.checkIdle()
+}
+
+// waiting counts the BYEs on their way.
+func (p *Proxy) waiting(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byes += n
+	p.checkIdle()
+}
+
+// checkIdle must be called under the lock.
+func (p *Proxy) checkIdle() {
+	if !p.draining || len(p.calls) > 0 || p.byes > 0 {
+		return
+	}
+	select {
+	case <-p.idle:
+	default:
+		close(p.idle)
+	}
+}
+
+// Shutdown refuses new calls, ends the running ones with BYE or CANCEL, waits
+// until the far ends have answered or ctx is done, and closes the listeners.
+// The media engine stays the caller's.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	p.draining = true
+	calls := make([]*Call, 0, len(p.calls))
+	for _, c := range p.calls {
+		calls = append(calls, c)
+	}
+	p.checkIdle()
+	p.mu.Unlock()
+	for _, c := range calls {
+		c.queue.Post(func() { c.hangup("sipward is shutting down") })
+	}
+	var err error
+	select {
+	case <-p.idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, c := range calls {
+			c.queue.Post(func() { c.finish("abandoned") })
+		}
+	}
+	p.stack.Close()
+	p.hub.close()
+	return err
+}

@@ -1,0 +1,257 @@
+package calls
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sip"
+)
+
+// reinvite sends an INVITE within the dialog and returns the final status.
+func (p *phone) reinvite(body string) string {
+	p.t.Helper()
+	p.do(func(d *sipDialog) {
+		d.Do("INVITE", "application/sdp", []byte(body), func(res *sip.Message, err error) {
+			switch {
+			case err != nil:
+				p.event("final " + err.Error())
+			case res.Status >= 200:
+				if res.Status < 300 {
+					p.learn(res)
+					p.answer = res
+					d.Ack(res, "", nil)
+				}
+				p.event("final " + itoa(res.Status))
+			}
+		})
+	})
+	return strings.TrimPrefix(p.await("final"), "final ")
+}
+
+func TestHoldAndResumeKeepTheKeys(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{net: memnet.Options{Delay: 5 * time.Millisecond}}, func(t *testing.T, w *world) {
+		clear := w.tapClear()
+		w.up()
+		w.talk(10)
+		before, _ := w.views()
+		body := string(w.alice.body())
+		if got := w.alice.reinvite(strings.Replace(body, "a=sendrecv", "a=sendonly", 1)); got != "200" {
+			t.Fatalf("hold: %s", got)
+		}
+		w.bob.await("reinvited")
+		if !strings.Contains(string(w.bob.reinvited.Body), "a=sendonly") || strings.Contains(string(w.bob.reinvited.Body), alicePhone.Addr().String()) {
+			t.Errorf("bob got\n%s", w.bob.reinvited.Body)
+		}
+		if w.bob.reinvited.Has("Supported") || strings.Contains(string(w.bob.reinvited.Body), "dh-") {
+			t.Error("the exchange leaked to a phone inside")
+		}
+		if got := w.alice.reinvite(body); got != "200" {
+			t.Fatalf("resume: %s", got)
+		}
+		w.bob.await("reinvited")
+		if got := w.bob.reinvite(string(w.bob.body())); got != "200" {
+			t.Fatalf("the callee's re-INVITE: %s", got)
+		}
+		w.alice.await("reinvited")
+		if b, a := w.talk(20); b != 20 || a != 20 {
+			t.Errorf("after the hold bob heard %d, alice %d of 20", b, a)
+		}
+		after, _ := w.views()
+		if after.SASWords != before.SASWords || after.Protection != "srtp" || *clear != 0 {
+			t.Errorf("after the hold %+v, %d in clear", after, *clear)
+		}
+	})
+}
+
+func TestGlareAndRefusedChangeLeaveTheCall(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{net: memnet.Options{Delay: 20 * time.Millisecond}}, func(t *testing.T, w *world) {
+		w.up()
+		done := make(chan string)
+		go func() { done <- w.alice.reinvite(string(w.alice.body())) }()
+		got := w.bob.reinvite(string(w.bob.body()))
+		other := <-done
+		if got != "491" && other != "491" {
+			t.Errorf("both at once: %s and %s, want a 491", got, other)
+		}
+		time.Sleep(10 * time.Second)
+		if got := w.alice.reinvite("v=0\r\no=- 1 2 IN IP4 10.1.0.2\r\ns=-\r\nc=IN IP4 10.1.0.2\r\nt=0 0\r\nm=audio 4000 RTP/SAVP 0\r\n"); got != "488" {
+			t.Errorf("SAVP without keys: %s", got)
+		}
+		if b, a := w.talk(10); b != 10 || a != 10 {
+			t.Errorf("bob heard %d, alice %d of 10", b, a)
+		}
+	})
+}
+
+func TestDelayedOffer(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{net: memnet.Options{Delay: 5 * time.Millisecond}}, func(t *testing.T, w *world) {
+		clear := w.tapClear()
+		w.alice.delayed = true
+		w.up()
+		if b, a := w.talk(20); b != 20 || a != 20 {
+			t.Errorf("bob heard %d, alice %d of 20", b, a)
+		}
+		va, vb := w.views()
+		if va.SASWords == "" || va.SASWords != vb.SASWords || *clear != 0 {
+			t.Errorf("%+v %+v, %d in clear", va, vb, *clear)
+		}
+	})
+}
+
+func TestEarlyMedia(t *testing.T) {
+	t.Parallel()
+	t.Run("under require it does not cross, the caller hears ringback", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+			clear := w.tapClear()
+			w.bob.early, w.bob.manual = true, true
+			w.alice.call("sip:bob@b.example")
+			w.alice.await("180")
+			w.bob.say(20, 0, 0xB2)
+			if *clear != 0 || len(w.alice.heard) != 0 {
+				t.Errorf("%d packets in clear, alice heard %d", *clear, len(w.alice.heard))
+			}
+			w.bob.do(func(d *sipDialog) { d.Answer("application/sdp", w.bob.body()) })
+			w.alice.await("answered")
+			w.bob.await("acked")
+			if b, a := w.talk(20); b < 20 || a < 20 {
+				t.Errorf("bob heard %d, alice %d of 20", b, a)
+			}
+		})
+	})
+	t.Run("a plain callee's crosses under prefer", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, worldOptions{modeA: policy.Prefer, modeB: policy.Off}, func(t *testing.T, w *world) {
+			w.bob.early, w.bob.manual = true, true
+			w.alice.call("sip:bob@b.example")
+			w.alice.await("183")
+			synctest.Wait()
+			w.bob.say(20, 0, 0xB2)
+			if len(w.alice.heard) != 20 {
+				t.Errorf("alice heard %d of 20", len(w.alice.heard))
+			}
+		})
+	})
+}
+
+func TestRequestsWithinACall(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+		w.up()
+		for method, want := range map[string]string{"INFO": "200", "OPTIONS": "200", "REFER": "405"} {
+			w.alice.do(func(d *sipDialog) {
+				d.Do(method, "application/dtmf-relay", []byte("Signal=5\r\n"), func(res *sip.Message, err error) {
+					if err == nil {
+						w.alice.event("final " + itoa(res.Status))
+					}
+				})
+			})
+			if got := w.alice.await("final"); got != "final "+want {
+				t.Errorf("%s: %s, want %s", method, got, want)
+			}
+		}
+		w.bob.await("info")
+		if string(w.bob.lastReq.Body) != "Signal=5\r\n" {
+			t.Errorf("INFO arrived as %q", w.bob.lastReq.Body)
+		}
+	})
+}
+
+// Whatever the network loses, delays, doubles or reorders: both ends think
+// the same of each call in the end, and nothing stays behind.
+func TestCallsOverABadNetwork(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(25) {
+		inBubble(t, worldOptions{net: memnet.Options{Seed: seed, Loss: 0.15, Duplicate: 0.05, Reorder: 0.1, Delay: 15 * time.Millisecond, Jitter: 10 * time.Millisecond}}, func(t *testing.T, w *world) {
+			clear := w.tapClear()
+			w.alice.call("sip:bob@b.example")
+			w.alice.await("answered")
+			w.bob.await("acked")
+			time.Sleep(35 * time.Second) // as long as an ACK may be lost
+			va, vb := w.views()
+			if va.State != "established" || vb.State != "established" || va.SASWords == "" || va.SASWords != vb.SASWords {
+				t.Fatalf("seed %d: %+v %+v", seed, va, vb)
+			}
+			if seed%2 == 0 {
+				w.alice.hangup()
+				w.bob.await("bye")
+			} else {
+				w.bob.hangup()
+				w.alice.await("bye")
+			}
+			time.Sleep(2 * time.Minute)
+			w.none()
+			for _, h := range []*house{w.a, w.b} {
+				if n := h.proxy.Dialogs(); n != 0 {
+					t.Errorf("seed %d: %d dialogs left", seed, n)
+				}
+			}
+			if *clear != 0 {
+				t.Errorf("seed %d: %d packets in clear", seed, *clear)
+			}
+		})
+	}
+}
+
+// The 200 or the ACK between the houses is lost once, twice, often.
+func TestLostAnswerAndAck(t *testing.T) {
+	t.Parallel()
+	for what, often := range map[string][]int{
+		"SIP/2.0 200": {1, 3, 5},
+		"ACK ":        {1, 3}, // a fourth comes after the 5 s that an exchange has to be confirmed
+	} {
+		for _, times := range often {
+			inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+				left := times
+				w.tamper(func(m string) string {
+					if left > 0 && strings.HasPrefix(m, what) && !strings.Contains(m, "CSeq: 2 ") {
+						left--
+						return ""
+					}
+					return m
+				})
+				w.alice.call("sip:bob@b.example")
+				w.alice.await("answered")
+				w.bob.await("acked")
+				time.Sleep(20 * time.Second)
+				va, vb := w.views()
+				if left != 0 || va.SASWords == "" || va.SASWords != vb.SASWords {
+					t.Errorf("%q lost %d times (%d left): %+v %+v", what, times, left, va, vb)
+				}
+			})
+		}
+	}
+}
+
+func TestShutdownEndsCalls(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+		w.up()
+		start := time.Now()
+		if err := w.a.proxy.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("took %v", took)
+		}
+		w.alice.await("bye")
+		w.bob.await("bye")
+	})
+	inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+		w.bob.manual = true
+		w.alice.call("sip:bob@b.example")
+		w.alice.await("180")
+		if err := w.a.proxy.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		w.alice.await("refused 503")
+		w.bob.await("cancelled")
+	})
+}

@@ -1,0 +1,380 @@
+package calls
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sipward/sipward/b2bua"
+	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sip"
+)
+
+// Addresses of the world that every test lives in: two houses and the network
+// between them.
+var (
+	alicePhone   = netip.MustParseAddrPort("10.1.0.2:5060")
+	insideA      = netip.MustParseAddrPort("10.1.0.1:5062")
+	outsideA     = netip.MustParseAddrPort("192.0.2.1:5060")
+	outsideB     = netip.MustParseAddrPort("198.51.100.1:5060")
+	insideB      = netip.MustParseAddrPort("10.2.0.1:5062")
+	bobPhone     = netip.MustParseAddrPort("10.2.0.2:5060")
+	strangerAddr = netip.MustParseAddrPort("203.0.113.66:5060")
+)
+
+// world is both houses on one network.
+type world struct {
+	t          *testing.T
+	net        *memnet.Network
+	a, b       *house
+	alice, bob *phone
+	seq        uint16
+}
+
+// house is one sipward with its media engine.
+type house struct {
+	proxy *b2bua.Proxy
+	media *media.Engine
+}
+
+type worldOptions struct {
+	net          memnet.Options
+	modeA, modeB policy.Mode // between the houses; "": require
+	maxCalls     int
+	peersOnly    bool
+}
+
+func newWorld(t *testing.T, o worldOptions) *world {
+	t.Helper()
+	w := &world{t: t, net: memnet.New(o.net)}
+	if o.modeA == "" {
+		o.modeA = policy.Require
+	}
+	if o.modeB == "" {
+		o.modeB = policy.Require
+	}
+	w.a = w.house("a", insideA, outsideA, o.modeA, o, []string{
+		"*@b.example", "sip:" + outsideB.String(), "outside",
+		"alice", "sip:alice@" + alicePhone.String(), "inside"})
+	w.b = w.house("b", insideB, outsideB, o.modeB, o, []string{
+		"bob", "sip:bob@" + bobPhone.String(), "inside",
+		"*@a.example", "sip:" + outsideA.String(), "outside"})
+	w.alice = w.phone("alice", alicePhone, insideA)
+	w.bob = w.phone("bob", bobPhone, insideB)
+	return w
+}
+
+func testLog(t *testing.T) *slog.Logger {
+	if os.Getenv("SIPWARD_TEST_LOG") == "" {
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (w *world) listen(ap netip.AddrPort) net.PacketConn {
+	w.t.Helper()
+	c, err := w.net.ListenPacket(ap)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.Mode, o worldOptions, routes []string) *house {
+	w.t.Helper()
+	log := testLog(w.t).With("house", name)
+	engine, err := media.NewEngine(media.Options{PortMin: 20000, PortMax: 29999, Workers: 1, Listen: w.net.ListenPacket, Log: log})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var rs []route.Route
+	for i := 0; i < len(routes); i += 3 {
+		p, err := route.ParsePattern(routes[i])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		rs = append(rs, route.Route{Match: p, To: routes[i+1], Side: routes[i+2]})
+	}
+	table, err := route.NewTable(rs)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	rules := policy.Rules{UnknownPeers: mode, ListedPeers: mode, Inside: policy.Off}
+	pol, err := policy.New(rules)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := b2bua.New(b2bua.Options{
+		Listeners: []b2bua.Listener{
+			{Name: "phones", Side: policy.Inside, Packet: w.listen(inside)},
+			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
+		},
+		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
+		Lookup: noDNS{},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &house{p, engine}
+}
+
+// close ends everything and checks that nothing stays behind.
+func (w *world) close() {
+	w.t.Helper()
+	for _, h := range []*house{w.a, w.b} {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		h.proxy.Shutdown(ctx)
+		cancel()
+		h.media.Close()
+	}
+	w.alice.close()
+	w.bob.close()
+	w.net.Close()
+}
+
+type sipDialog = sip.Dialog
+
+type noDNS struct{}
+
+func (noDNS) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
+	return "", nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+}
+func (noDNS) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+}
+
+// phone is a plain user agent with one RTP socket. It answers by itself
+// unless told otherwise.
+type phone struct {
+	t       *testing.T
+	name    string
+	queue   sip.Queue
+	stack   *sip.Stack
+	lis     *sip.Listener
+	proxy   netip.AddrPort
+	rtp     net.PacketConn
+	rtcp    net.PacketConn
+	dialog  *sip.Dialog
+	manual  bool // rings without answering
+	refuse  int  // answers so
+	early   bool // 183 with SDP first
+	delayed bool // calls without SDP
+	body    func() []byte
+
+	ack, lastReq *sip.Message
+	answer       *sip.Message
+	reinvited    *sip.Message
+	events       chan string
+	media        atomic.Pointer[netip.AddrPort] // where the other side wants RTP
+	heard        chan []byte
+}
+
+func (w *world) phone(name string, at, proxy netip.AddrPort) *phone {
+	p := &phone{t: w.t, name: name, proxy: proxy, events: make(chan string, 100), heard: make(chan []byte, 10000)}
+	p.rtp = w.listen(netip.AddrPortFrom(at.Addr(), 4000))
+	p.rtcp = w.listen(netip.AddrPortFrom(at.Addr(), 4001))
+	p.body = func() []byte { return []byte(phoneSDP(at.Addr(), 4000)) }
+	p.stack = sip.NewStack(sip.Options{Handler: p.incoming, UserAgent: "plain phone", Log: testLog(w.t).With("phone", name)})
+	l, err := p.stack.Listen(sip.ListenerOptions{Name: name, Packet: w.listen(at)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.lis = l
+	go func() {
+		buf := make([]byte, 2000)
+		for {
+			n, _, err := p.rtp.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			select {
+			case p.heard <- append([]byte(nil), buf[:n]...):
+			default:
+			}
+		}
+	}()
+	return p
+}
+
+func phoneSDP(addr netip.Addr, port int) string {
+	return fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %[1]v\r\ns=-\r\nc=IN IP4 %[1]v\r\nt=0 0\r\nm=audio %[2]d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n", addr, port)
+}
+
+func (p *phone) close() {
+	p.stack.Close()
+	p.rtp.Close()
+	p.rtcp.Close()
+}
+
+func (p *phone) event(s string) {
+	select {
+	case p.events <- s:
+	default:
+	}
+}
+
+// await returns when one of the events has come; others before it are passed
+// over.
+func (p *phone) await(want ...string) string {
+	p.t.Helper()
+	timeout := time.After(10 * time.Minute)
+	var seen []string
+	for {
+		select {
+		case got := <-p.events:
+			seen = append(seen, got)
+			for _, w := range want {
+				if strings.HasPrefix(got, w) {
+					return got
+				}
+			}
+		case <-timeout:
+			p.t.Fatalf("%s waits for %v; saw %v", p.name, want, seen)
+		}
+	}
+}
+
+func (p *phone) call(to string) {
+	uri, _ := sip.ParseURI(to)
+	self := sip.Address{URI: sip.URI{Scheme: "sip", User: p.name, Host: p.name[:1] + ".example"}}
+	body := p.body()
+	if p.delayed {
+		body = nil
+	}
+	p.queue.Post(func() {
+		d, err := p.stack.Dial(sip.Dial{Flow: p.lis.Flow(p.proxy), URI: uri, From: self, To: sip.Address{URI: uri}, ContactUser: p.name,
+			ContentType: "application/sdp", Body: body, Queue: &p.queue, User: p})
+		if err != nil {
+			p.t.Error(err)
+		}
+		p.dialog = d
+	})
+}
+
+func (p *phone) do(f func(d *sip.Dialog)) { p.queue.Post(func() { f(p.dialog) }) }
+
+func (p *phone) hangup() {
+	p.do(func(d *sip.Dialog) { d.Bye(func() { p.event("bye answered") }) })
+}
+
+func (p *phone) learn(m *sip.Message) {
+	if len(m.Body) == 0 {
+		return
+	}
+	var addr, port string
+	for _, l := range strings.Split(string(m.Body), "\r\n") {
+		if strings.HasPrefix(l, "c=") {
+			addr = strings.Fields(l)[2]
+		}
+		if strings.HasPrefix(l, "m=audio") {
+			port = strings.Fields(l)[1]
+		}
+	}
+	if ap, err := netip.ParseAddrPort(addr + ":" + port); err == nil {
+		p.media.Store(&ap)
+	}
+}
+
+func (p *phone) incoming(in *sip.Incoming) {
+	if in.Method != "INVITE" {
+		in.Reply(501, "")
+		return
+	}
+	d := in.Accept(&p.queue, p, p.name)
+	if d == nil {
+		return
+	}
+	p.queue.Post(func() {
+		p.dialog, p.lastReq = d, in.Message
+		p.learn(in.Message)
+		p.event("invited")
+		switch {
+		case p.refuse != 0:
+			d.Refuse(p.refuse, "")
+			return
+		case p.early:
+			d.Provision(183, "", "application/sdp", p.body())
+		default:
+			d.Provision(180, "", "", nil)
+		}
+		if !p.manual {
+			d.Answer("application/sdp", p.body())
+		}
+	})
+}
+
+func (p *phone) OnProvisional(res *sip.Message) {
+	p.learn(res)
+	p.event(fmt.Sprintf("%d", res.Status))
+}
+func (p *phone) OnAnswer(res *sip.Message) {
+	p.learn(res)
+	p.answer = res
+	if p.delayed {
+		p.dialog.Ack(res, "application/sdp", p.body())
+	} else {
+		p.dialog.Ack(res, "", nil)
+	}
+	p.event("answered")
+}
+func (p *phone) OnAnswerRepeated(*sip.Message) { p.event("answered again") }
+func (p *phone) OnRefused(res *sip.Message, err error) {
+	if res == nil {
+		p.event("refused " + err.Error())
+		return
+	}
+	p.answer = res
+	p.event(fmt.Sprintf("refused %d %s", res.Status, res.Reason))
+}
+func (p *phone) OnRequest(tx *sip.ServerTx) {
+	p.lastReq = tx.Request
+	switch tx.Request.Method {
+	case "BYE":
+		tx.Reply(200, "")
+		p.dialog.Closed()
+		p.event("bye " + tx.Request.Get("Reason"))
+	case "INVITE", "UPDATE":
+		p.reinvited = tx.Request
+		p.learn(tx.Request)
+		p.dialog.AnswerTo(tx, "application/sdp", p.body())
+		p.event("reinvited")
+	default:
+		tx.Reply(200, "")
+		p.event(strings.ToLower(tx.Request.Method))
+	}
+}
+func (p *phone) OnAck(ack *sip.Message, tx *sip.ServerTx) {
+	p.ack = ack
+	p.learn(ack)
+	p.event("acked")
+}
+func (p *phone) OnCancel()     { p.event("cancelled") }
+func (p *phone) OnAckTimeout() { p.event("ack timeout") }
+
+// say sends n RTP packets, 20 ms apart.
+func (p *phone) say(n int, seq uint16, mark byte) {
+	for i := 0; i < n; i++ {
+		pkt := make([]byte, 12+160)
+		pkt[0], pkt[1] = 0x80, 0
+		pkt[2], pkt[3] = byte((seq+uint16(i))>>8), byte(seq+uint16(i))
+		pkt[11] = mark
+		for j := range pkt[12:] {
+			pkt[12+j] = mark ^ byte(i*7+j*13)
+		}
+		if to := p.media.Load(); to != nil {
+			p.rtp.WriteTo(pkt, net.UDPAddrFromAddrPort(*to))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
