@@ -1,0 +1,203 @@
+package configs
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
+)
+
+// Names of the groups and suites that the product knows, in the order of
+// preference that they have by default. They stand here because this package
+// imports neither keyexchange nor media; a test in test/architecture keeps them equal.
+const (
+	groupHybrid  = "x25519mlkem768"
+	groupClassic = "x25519"
+)
+
+var (
+	knownGroups = []string{groupHybrid, groupClassic}
+	knownSuites = []string{"AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
+)
+
+// Values that keys have when they are left out.
+const (
+	defaultPortMin = 20000
+	defaultPortMax = 29999
+	defaultAPI     = "127.0.0.1:5080"
+)
+
+// Values of Listener.Accept.
+const (
+	AcceptAnyone = "anyone"
+	AcceptPeers  = "peers"
+)
+
+// Config is a configuration that was checked, with its defaults filled in.
+type Config struct {
+	File         string // name for messages
+	Listeners    []Listener
+	Media        Media
+	StaticRoutes []route.Route // in their order; see Routes
+	Peers        []Peer
+	Rules        policy.Rules // see Policy
+	Crypto       Crypto
+	API          API
+	Log          Log
+}
+
+// Listener is a socket, or one for each transport, that takes SIP messages.
+type Listener struct {
+	Name       string
+	Side       policy.Side
+	Address    Address
+	Transports []string       // udp, tcp
+	Networks   []netip.Prefix // inside: who may use it; never empty there
+	Accept     string         // outside: AcceptAnyone or AcceptPeers
+}
+
+// Media holds the ports for RTP and RTCP, both ends included.
+type Media struct{ PortMin, PortMax int }
+
+// Peer is a domain or network that one knows by name.
+type Peer struct {
+	Name     string
+	Domains  []string        // as written
+	patterns []route.Pattern // of the domains
+	Networks []netip.Prefix
+}
+
+// Crypto holds what key exchanges may use, in order of preference.
+type Crypto struct{ Groups, Suites []string }
+
+// API is where people and programs look at the calls.
+type API struct {
+	Off       bool
+	Listen    netip.AddrPort // the zero AddrPort where Off is set
+	TokenFile string         // path, "" for none; Load makes it relative to the configuration's folder
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // text, json
+}
+
+// Load reads a file of at most 1 MiB. The error is [Errors] where the file could
+// be read and has faults.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := Parse(path, text)
+	if err != nil {
+		return nil, err
+	}
+	if c.API.TokenFile != "" && !filepath.IsAbs(c.API.TokenFile) {
+		c.API.TokenFile = filepath.Join(filepath.Dir(path), c.API.TokenFile)
+	}
+	return c, nil
+}
+
+// Parse reads a configuration; name stands for the file in messages. The error
+// is [Errors] with every problem that was found.
+func Parse(name string, text []byte) (*Config, error) {
+	d := &document{file: name, places: map[string]place{}, meant: map[string]bool{}}
+	c := &Config{File: name}
+	if top, ok := d.readYAML(text); ok && d.decode(top, c) {
+		d.check(c)
+	}
+	if len(d.problems) > 0 {
+		return nil, d.problems.sorted()
+	}
+	return c, nil
+}
+
+// Policy makes a policy of the rules. It fails only where Rules was changed
+// after [Parse].
+func (c *Config) Policy() (*policy.Policy, error) { return policy.New(c.Rules) }
+
+// Routes makes a table of the static routes. It panics where StaticRoutes was
+// changed after [Parse] to something that is no route.
+func (c *Config) Routes() *route.Table {
+	t, err := route.NewTable(c.StaticRoutes)
+	if err != nil {
+		panic(fmt.Sprintf("configs: routes that were not checked: %v", err))
+	}
+	return t
+}
+
+// PeerFor returns the name of the listed peer that an IP address belongs to, or
+// else the one that a host, as it stands in a SIP URI, belongs to; "" if neither
+// does. Either may be left at its zero value. Where several fit, the first of the
+// file counts.
+//
+// A host in From is what a caller says of himself: it serves to ask more of a
+// call, not to let one in. [Config.Accepts] looks at addresses only.
+func (c *Config) PeerFor(host string, addr netip.Addr) string {
+	for i := range c.Peers {
+		if within(c.Peers[i].Networks, addr) {
+			return c.Peers[i].Name
+		}
+	}
+	if host == "" {
+		return ""
+	}
+	u, err := route.ParseURI("sip:" + bracketed(host))
+	if err != nil {
+		return ""
+	}
+	for i := range c.Peers {
+		for _, p := range c.Peers[i].patterns {
+			if p.MatchURI(u) {
+				return c.Peers[i].Name
+			}
+		}
+	}
+	return ""
+}
+
+func bracketed(host string) string {
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// Accepts reports whether a listener takes requests from an address: inside, one
+// of its networks; outside, every address or those of the listed peers' networks.
+func (c *Config) Accepts(l Listener, addr netip.Addr) bool {
+	switch {
+	case l.Side == policy.Inside:
+		return within(l.Networks, addr)
+	case l.Side == policy.Outside && l.Accept == AcceptAnyone:
+		return true
+	case l.Side == policy.Outside && l.Accept == AcceptPeers:
+		for i := range c.Peers {
+			if within(c.Peers[i].Networks, addr) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func within(networks []netip.Prefix, addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	for _, n := range networks {
+		if n.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
