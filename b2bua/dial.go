@@ -49,6 +49,14 @@ func (c *Call) dialNext() {
 		if c.b.l != nil && c.b.l.media != l.media {
 			c.closeMedia() // the ports of the last try were another address's
 		}
+		if c.a.side == policy.Inside && !literal(c.target.Host) {
+			// Now the address is known, rules that name its network speak.
+			if c.decision = c.decide(hop.Addr.Addr()); !c.decision.Allow {
+				c.refuse(403, "Forbidden", c.decision.Reason)
+				return
+			}
+			c.reason = c.decision.Reason
+		}
 		c.b.l = l
 		c.b.remote = hop.Addr.String()
 		switch err := c.dial(hop.Addr); {

@@ -148,7 +148,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		return
 	}
 	c := newCall(p, in, l, peer, target, hops-1)
-	if c.decision = c.decide(); !c.decision.Allow {
+	if c.decision = c.decide(addrOf(sip.URI{Host: target.Host})); !c.decision.Allow {
 		p.counters.refused.Add(1)
 		if l.Side == policyOutside && peer == "" {
 			p.refuseStranger(in, in.Flow.Remote().Addr())

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/sipward/sipward/policy"
@@ -24,12 +25,36 @@ func (p *Proxy) target(in *sip.Incoming, l *listener) (route.Target, bool) {
 	return t, true
 }
 
-// decide asks policy about the call.
-func (c *Call) decide() policy.Decision {
+// decide asks policy about the call, whose next hop is at addr (invalid while
+// a name was not looked up). A caller outside is the peer that its address
+// says. The domain of its From is only a claim, so a peer that is claimed can
+// make the decision stricter and never milder.
+func (c *Call) decide(addr netip.Addr) policy.Decision {
 	invite := c.invite.Message
-	from := policy.Party{Side: c.a.side, Addr: c.invite.Flow.Remote().Addr(), URI: invite.From().URI.AOR(), Peer: c.a.peer}
-	to := policy.Party{Side: c.b.side, Addr: addrOf(sip.URI{Host: c.target.Host}), URI: c.invite.URI.AOR(), Peer: c.target.Peer}
-	return c.p.o.Policy.Decide(policy.Facts{From: from, To: to})
+	caller := invite.From().URI
+	from := policy.Party{Side: c.a.side, Addr: c.invite.Flow.Remote().Addr(), URI: caller.AOR(), Peer: c.a.peer}
+	to := policy.Party{Side: c.b.side, Addr: addr, URI: c.invite.URI.AOR(), Peer: c.target.Peer}
+	d := c.p.o.Policy.Decide(policy.Facts{From: from, To: to})
+	if c.a.side == policy.Outside && from.Peer == "" {
+		if from.Peer = c.p.o.Peer(caller.Host, netip.Addr{}); from.Peer != "" {
+			if claimed := c.p.o.Policy.Decide(policy.Facts{From: from, To: to}); strictness(claimed) > strictness(d) {
+				return claimed
+			}
+		}
+	}
+	return d
+}
+
+func strictness(d policy.Decision) int {
+	switch {
+	case !d.Allow:
+		return 3
+	case d.Mode == policy.Require:
+		return 2
+	case d.Mode == policy.Prefer:
+		return 1
+	}
+	return 0
 }
 
 // calledURI is the Request-URI of the B leg: the route's, or the caller's.

@@ -53,6 +53,8 @@ type worldOptions struct {
 	modeA, modeB policy.Mode // between the houses; "": require
 	maxCalls     int
 	peersOnly    bool
+	rulesB       policy.Rules // beside modeB
+	peerB        func(host string, addr netip.Addr) string
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -111,6 +113,13 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 		w.t.Fatal(err)
 	}
 	rules := policy.Rules{UnknownPeers: mode, ListedPeers: mode, Inside: policy.Off}
+	var peer func(string, netip.Addr) string
+	if name == "b" {
+		peer = o.peerB
+		if o.rulesB.ListedPeers != "" {
+			rules.ListedPeers = o.rulesB.ListedPeers
+		}
+	}
 	pol, err := policy.New(rules)
 	if err != nil {
 		w.t.Fatal(err)
@@ -121,7 +130,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
 		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
-		Lookup: noDNS{},
+		Lookup: noDNS{}, Peer: peer,
 	})
 	if err != nil {
 		w.t.Fatal(err)

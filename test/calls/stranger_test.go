@@ -199,3 +199,22 @@ func TestMalformedRequests(t *testing.T) {
 		}
 	})
 }
+
+// Whoever calls himself one of a listed peer's people from elsewhere gets no
+// milder treatment than the peer: what is required of it is required of him.
+func TestClaimedPeerIsHeldToThePeersRule(t *testing.T) {
+	t.Parallel()
+	o := worldOptions{modeA: policy.Off, modeB: policy.Prefer, rulesB: policy.Rules{ListedPeers: policy.Require}}
+	o.peerB = func(host string, addr netip.Addr) string {
+		if host == "a.example" {
+			return "partner"
+		}
+		return ""
+	}
+	inBubble(t, o, func(t *testing.T, w *world) {
+		w.alice.call("sip:bob@b.example") // From: sip:alice@a.example, without an exchange
+		if got := w.alice.await("refused", "answered"); !strings.HasPrefix(got, "refused 488") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
