@@ -15,7 +15,7 @@ func (c *Call) answered(res *sip.Message) {
 	c.b.remote = c.b.dialog.Flow().Remote().String()
 	fin, sentence := c.takeResp(c.b, res)
 	if sentence != "" {
-		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.b.dialog.Ack(res, "", nil)
 		c.end(sentence)
 		return
 	}
@@ -63,22 +63,14 @@ func (c *Call) answerCaller(out *sdp.Session) {
 	c.emit("call-changed")
 }
 
-// ackFields: an INVITE that required the extension names it in its ACK as
-// well (RFC 3261 section 8.2.2.3).
-func (c *Call) ackFields() []sip.Field {
-	if c.b.require {
-		return []sip.Field{{Name: "Require", Value: optionTag}}
-	}
-	return nil
-}
-
+// ackWith acknowledges the 2xx, with dh-fin where there is one.
 func (c *Call) ackWith(res *sip.Message, fin string) {
 	if fin == "" {
-		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.b.dialog.Ack(res, "", nil)
 		return
 	}
 	body := sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}})
-	c.b.dialog.Ack(res, fragmentType, body, append(c.ackFields(), fragmentField)...)
+	c.b.dialog.Ack(res, fragmentType, body, fragmentField)
 }
 
 // offeredByCallee: the caller's INVITE had no SDP, so the 2xx holds the offer
@@ -86,14 +78,14 @@ func (c *Call) ackWith(res *sip.Message, fin string) {
 func (c *Call) offeredByCallee(res *sip.Message, fin string) {
 	offer, err := sdp.Parse(res.Body)
 	if err != nil || res.ContentType() != sdpType {
-		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.b.dialog.Ack(res, "", nil)
 		c.end("the other side's offer could not be read")
 		return
 	}
 	c.offer, c.offerer = offer, c.b
 	out, err := c.rewriteOffer(offer, c.b, c.a)
 	if err != nil {
-		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.b.dialog.Ack(res, "", nil)
 		c.end("nothing in the other side's offer can be relayed")
 		return
 	}
@@ -128,20 +120,20 @@ func (c *Call) answerFromAck(ack *sip.Message) bool {
 	res := c.pending
 	answer, err := sdp.Parse(ack.Body)
 	if err != nil || ack.ContentType() != sdpType {
-		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.b.dialog.Ack(res, "", nil)
 		c.end("the caller's answer could not be read")
 		return false
 	}
 	out, err := c.rewriteAnswer(answer, c.a, c.b)
 	if err != nil {
-		c.b.dialog.Ack(res, "", nil, c.ackFields()...)
+		c.b.dialog.Ack(res, "", nil)
 		c.end("the caller's answer does not fit the offer")
 		return false
 	}
 	if c.fin != "" {
 		out.AddSessionAttribute("dh-fin", c.fin)
 	}
-	c.b.dialog.Ack(res, sdpType, out.Bytes(), c.ackFields()...)
+	c.b.dialog.Ack(res, sdpType, out.Bytes())
 	c.connect(answer, c.a)
 	if c.fin != "" {
 		if err := c.secure(c.b); err != nil {

@@ -56,12 +56,12 @@ type Call struct {
 	offer    *sdp.Session  // the offer under way, as it came
 	offerer  *Leg          // who made it
 	relays   []*relay      // one for each m-line of the session
+	held     bool          // no m-line can carry media now
 	early    *sdp.Session  // the answer of a provisional response
 	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string        // dh-fin that this ACK will carry
 	change   *modification // a re-INVITE or UPDATE under way
 	ringing  *time.Timer   // noAnswer
-	ticker   *time.Timer   // of the exchange
 	patience *time.Timer   // for an ACK with dh-fin
 
 	view atomic.Pointer[View]
@@ -80,10 +80,10 @@ type Leg struct {
 	remote string // signalling address, for views
 
 	exchange *keyexchange.Exchange
-	resp     string        // responder: the value of dh-resp
-	protect  bool          // media crosses this leg under keys
-	require  bool          // the INVITE carried Require: dh-srtp, so its ACK does too
-	bye      chan struct{} // unused where nil
+	resp     string      // responder: the value of dh-resp
+	protect  bool        // media crosses this leg under keys
+	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
+	ticker   *time.Timer // of the exchange's confirmation
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

@@ -33,6 +33,13 @@ func (c *Call) readOffer() (refused bool) {
 		c.refuse(488, sentence, sentence)
 		return true
 	}
+	if c.a.exchange == nil && c.invite.HasToken("Require", optionTag) {
+		// The caller would end the call after the phone has rung.
+		c.a.dialog.Refuse(420, "", sip.Field{Name: "Unsupported", Value: optionTag})
+		c.p.counters.refused.Add(1)
+		c.finish("the caller requires a key exchange, and there is none: " + c.reason)
+		return true
+	}
 	return false
 }
 
@@ -65,6 +72,10 @@ func (c *Call) dialNext() {
 		case errors.Is(err, errNoMedia):
 			c.refuse(488, "Nothing in this offer can be relayed: plain RTP is needed", err.Error())
 			return
+		case errors.Is(err, errNoGroup):
+			sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
+			c.refuse(488, sentence, sentence)
+			return
 		case errors.Is(err, media.ErrNoPorts):
 			c.p.log.Error("out of media ports", "call", c.id, "error", err)
 			c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
@@ -78,6 +89,7 @@ func (c *Call) dialNext() {
 
 func (c *Call) dial(addr netip.AddrPort) error {
 	flow := c.b.l.sip.Flow(addr)
+	var require []sip.Field
 	fields := make([]sip.Field, 0, 8)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
@@ -85,16 +97,26 @@ func (c *Call) dial(addr netip.AddrPort) error {
 			fields = append(fields, sip.Field{Name: name, Value: v})
 		}
 	}
+	c.eraseExchange(c.b) // of an earlier try: each has a share of its own
 	init := ""
+	c.b.require, c.protection = false, "none"
 	if c.b.side == policy.Outside && c.decision.Mode != policy.Off {
 		var err error
-		if init, err = c.begin(c.b, flow.Network() != "udp"); err != nil {
+		init, err = c.begin(c.b, flow.Network() != "udp")
+		switch {
+		case err == nil:
+			c.protection = "negotiating"
+		case errors.Is(err, errNoGroup) && c.decision.Mode == policy.Prefer:
+			c.reason = "unprotected: the only group that is allowed does not fit into UDP (" + c.decision.Reason + ")"
+		default:
 			return err
 		}
-		c.protection = "negotiating"
+	}
+	if c.b.side == policy.Outside && c.decision.Mode != policy.Off {
 		fields = append(fields, sip.Field{Name: "Supported", Value: optionTag})
 		if c.b.require = c.decision.Mode == policy.Require; c.b.require {
-			fields = append(fields, sip.Field{Name: "Require", Value: optionTag})
+			require = []sip.Field{{Name: "Require", Value: optionTag}}
+			fields = append(fields, require...)
 		}
 	}
 	var body []byte
@@ -112,7 +134,7 @@ func (c *Call) dial(addr netip.AddrPort) error {
 	}
 	from, to := c.identities()
 	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: c.calledURI(), From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
-		Fields: fields, ContentType: sdpType, Body: body, Queue: &c.queue, User: c.b})
+		Fields: fields, AckFields: require, ContentType: sdpType, Body: body, Queue: &c.queue, User: c.b})
 	if err != nil {
 		return err
 	}
@@ -227,7 +249,7 @@ func (c *Call) refusedBy(res *sip.Message, err error) {
 		c.refuse(408, "", "the other side did not answer")
 	case err != nil:
 		c.refuse(502, "Bad Gateway", "the other side could not be reached")
-	case res.Status == 420 && c.b.require || c.b.require && res.Status == 488 && !res.HasToken("Supported", optionTag):
+	case c.b.require && (res.Status == 420 || res.Status == 488) && !res.HasToken("Supported", optionTag):
 		c.protection = "failed"
 		sentence := "This call must be encrypted, and the other side offers no key exchange"
 		c.refuse(488, sentence, sentence)

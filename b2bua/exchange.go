@@ -17,6 +17,9 @@ import (
 // without dh-fin (protocol section 7).
 const ackPatience = 2 * time.Second
 
+// errNoGroup: only x25519mlkem768 is allowed, and the path is UDP.
+var errNoGroup = errors.New("no allowed group fits this path")
+
 var fragmentField = sip.Field{Name: "Content-Disposition", Value: "session;handling=optional"}
 
 // found collects every attribute of the exchange that a message carries,
@@ -56,13 +59,15 @@ func found(m *sip.Message) []keyexchange.Found {
 	return out
 }
 
-// groups returns the allowed groups, without the hybrid one where a path over
-// UDP could not carry it (protocol section 2).
+// groups returns the allowed groups: the hybrid one first, or not at all where
+// a path over UDP could not carry it (protocol section 2).
 func (p *Proxy) groups(stream bool) []string {
-	if stream {
-		return p.o.Groups
+	const hybrid = keyexchange.GroupX25519MLKEM768
+	out := slices.DeleteFunc(slices.Clone(p.o.Groups), func(g string) bool { return g == hybrid })
+	if stream && slices.Contains(p.o.Groups, hybrid) {
+		out = slices.Insert(out, 0, hybrid)
 	}
-	return slices.DeleteFunc(slices.Clone(p.o.Groups), func(g string) bool { return g == keyexchange.GroupX25519MLKEM768 })
+	return out
 }
 
 // streamPath says whether no hop of an INVITE's way names UDP.
@@ -78,7 +83,7 @@ func streamPath(m *sip.Message) bool {
 			return false
 		}
 		transport, _ := a.URI.Param("transport")
-		if a.URI.Scheme == "sip" && (transport == "" || strings.EqualFold(transport, "udp")) {
+		if strings.EqualFold(transport, "udp") || transport == "" && a.URI.Scheme == "sip" {
 			return false
 		}
 	}
@@ -88,8 +93,11 @@ func streamPath(m *sip.Message) bool {
 // begin makes a new exchange for an INVITE that leaves on the B leg: each try
 // has a share of its own.
 func (c *Call) begin(l *Leg, stream bool) (init string, err error) {
-	c.eraseExchange(l)
-	x, err := keyexchange.NewInitiator(keyexchange.Config{Groups: c.p.groups(stream), Suites: c.p.o.Suites}, nil)
+	groups := c.p.groups(stream)
+	if len(groups) == 0 {
+		return "", errNoGroup
+	}
+	x, err := keyexchange.NewInitiator(keyexchange.Config{Groups: groups, Suites: c.p.o.Suites}, nil)
 	if err != nil {
 		return "", err
 	}
@@ -116,15 +124,21 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 		return ""
 	}
 	if attrs.Present {
-		x, resp, err := keyexchange.NewResponder(keyexchange.Config{Groups: c.p.groups(streamPath(invite)), Suites: c.p.o.Suites}, attrs, nil)
+		x, resp, err := c.p.responder(streamPath(invite), attrs)
 		if err == nil {
 			l.exchange, l.resp = x, resp
 			c.protection = "negotiating"
 			return ""
 		}
 		var failure *keyexchange.Failure
-		if errors.As(err, &failure) {
+		switch {
+		case errors.As(err, &failure):
 			return c.attacked(err)
+		case !errors.Is(err, keyexchange.ErrNoCommon):
+			// A fault of this side must not read as a peer without exchange.
+			c.p.log.Error("key exchange cannot begin", "call", c.id, "error", err)
+			c.protection = "failed"
+			return "The key exchange cannot begin on this side"
 		}
 	}
 	if mode == policy.Require {
@@ -132,6 +146,15 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 	}
 	c.reason = "unprotected: the caller's side offers no key exchange (" + c.decision.Reason + ")"
 	return ""
+}
+
+// responder begins this side's part, where the path leaves a group to do so.
+func (p *Proxy) responder(stream bool, attrs keyexchange.Attrs) (*keyexchange.Exchange, string, error) {
+	groups := p.groups(stream)
+	if len(groups) == 0 {
+		return nil, "", keyexchange.ErrNoCommon
+	}
+	return keyexchange.NewResponder(keyexchange.Config{Groups: groups, Suites: p.o.Suites}, attrs, nil)
 }
 
 // attacked notes a fault that points to an attack and returns its sentence.
@@ -146,11 +169,13 @@ func (c *Call) attacked(err error) string {
 	return c.reason
 }
 
-// path names the way of an INVITE for the memory of stripped ACKs: the host
-// of the top Via and of the From URI.
+// path names the way of an INVITE for the memory of stripped ACKs: the source
+// address, the host of the top Via and that of the From URI. The address is
+// there because the other two are claims: with them alone, anybody could take
+// the exchange away from anybody else's calls for a day.
 func (c *Call) path(invite *sip.Message) string {
 	via, _ := sip.ParseVia(invite.Values("Via")[0])
-	return via.Host + " " + invite.From().URI.Host
+	return c.invite.Flow.Remote().Addr().String() + " " + via.Host + " " + invite.From().URI.Host
 }
 
 // takeResp judges the dh-resp of a 2xx on the B leg. fin is the attribute for
@@ -185,7 +210,13 @@ func (c *Call) answeredAgain(l *Leg, res *sip.Message) {
 	if l.exchange == nil {
 		return
 	}
-	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+	// Signatures are not read from a retransmission (protocol section 2), and
+	// one without the attribute says nothing.
+	again := slices.DeleteFunc(found(res), func(f keyexchange.Found) bool { return f.Name == "dh-sig" })
+	attrs, err := keyexchange.Read(keyexchange.KindAnswer, again)
+	if err == nil && !attrs.Present {
+		return
+	}
 	if err == nil {
 		_, err = l.exchange.TakeResp(attrs)
 	}
@@ -227,7 +258,7 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 func (c *Call) secure(l *Leg) error {
 	x := l.exchange
 	for i, r := range c.relays {
-		if r.session == nil || r.secured {
+		if r.session == nil || r.secured[l.end] {
 			continue
 		}
 		k, err := x.Keys(i)
@@ -242,11 +273,12 @@ func (c *Call) secure(l *Leg) error {
 		if err != nil {
 			return err
 		}
-		r.secured = true
+		r.secured[l.end] = true
 	}
 	if !l.protect {
 		l.protect = true
 		x.Started(time.Now())
+		x.Held(time.Now(), c.held)
 		c.tick(l, x)
 	}
 	return nil
@@ -267,13 +299,13 @@ func (c *Call) tick(l *Leg, x *keyexchange.Exchange) {
 	}
 	if probe {
 		for _, r := range c.relays {
-			if r.session != nil && r.secured {
+			if r.session != nil && r.secured[l.end] {
 				r.session.Probe(l.end)
 			}
 		}
 	}
 	if !next.IsZero() {
-		c.ticker = time.AfterFunc(next.Sub(now), func() { c.queue.Post(func() { c.tick(l, x) }) })
+		l.ticker = time.AfterFunc(next.Sub(now), func() { c.queue.Post(func() { c.tick(l, x) }) })
 	}
 }
 
@@ -283,11 +315,43 @@ func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
 		return
 	}
 	x.Confirmed(time.Now())
-	c.protection, c.trust = "srtp", "encrypted"
-	c.reason = c.decision.Reason
-	c.p.counters.protected.Add(1)
+	if !x.IsConfirmed() {
+		return // too late: the next tick ends the call
+	}
+	if c.protectedThroughout() {
+		c.protection, c.trust = "srtp", "encrypted"
+		c.reason = c.decision.Reason
+		c.p.counters.protected.Add(1)
+	}
 	c.p.log.Info("call is encrypted", "call", c.id, "group", x.Group(), "suite", x.Suite().Name)
 	c.emit("call-changed")
+}
+
+// protectedThroughout says whether every leg outside has a confirmed exchange.
+func (c *Call) protectedThroughout() bool {
+	for _, l := range []*Leg{c.a, c.b} {
+		if l.side == policy.Outside && (l.exchange == nil || !l.exchange.IsConfirmed()) {
+			return false
+		}
+	}
+	return true
+}
+
+// hold tells the exchange that its clock stands still while either end holds
+// the old way, with the address 0.0.0.0: nothing can be sent there, so nothing
+// can be confirmed (protocol section 3).
+func (c *Call) hold(l *Leg, held bool) {
+	x := l.exchange
+	if x == nil || !l.protect {
+		return
+	}
+	x.Held(time.Now(), held)
+	if !held {
+		if l.ticker != nil {
+			l.ticker.Stop()
+		}
+		c.tick(l, x)
+	}
 }
 
 func (c *Call) eraseExchange(l *Leg) {

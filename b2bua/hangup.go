@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,8 +14,8 @@ func warning(text string) sip.Field {
 }
 
 // reasonField is RFC 3326's.
-func reasonField(text string) sip.Field {
-	return sip.Field{Name: "Reason", Value: `SIP;cause=488;text="` + strings.NewReplacer(`\`, ``, `"`, `'`, "\r", " ", "\n", " ").Replace(text) + `"`}
+func reasonField(cause int, text string) sip.Field {
+	return sip.Field{Name: "Reason", Value: "SIP;cause=" + strconv.Itoa(cause) + `;text="` + strings.NewReplacer(`\`, ``, `"`, `'`, "\r", " ", "\n", " ").Replace(text) + `"`}
 }
 
 // refuse ends a call that the caller has no answer to yet: status and phrase
@@ -29,7 +30,7 @@ func (c *Call) refuse(status int, phrase, why string, fields ...sip.Field) {
 	fields = append(fields, c.supported(c.a)...)
 	c.a.dialog.Refuse(status, phrase, fields...)
 	c.p.counters.refused.Add(1)
-	c.finish(why, reasonField(why))
+	c.finish(why, reasonField(status, why))
 }
 
 // end ends a call in whatever state it is, because of a fault.
@@ -42,7 +43,7 @@ func (c *Call) end(why string) {
 		return
 	}
 	c.p.counters.failed.Add(1)
-	c.finish(why, reasonField(why))
+	c.finish(why, reasonField(488, why))
 }
 
 // hangup ends a call that is in order, for a reason of this side's.
@@ -90,7 +91,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	if c.b.dialog != nil {
 		c.b.dialog.Cancel()
 	}
-	for _, t := range []*time.Timer{c.ringing, c.ticker, c.patience} {
+	for _, t := range []*time.Timer{c.ringing, c.patience, c.a.ticker, c.b.ticker} {
 		if t != nil {
 			t.Stop()
 		}

@@ -27,11 +27,20 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 		tx.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if from.side == policy.Outside {
-		// A new exchange would be a rekeying, which this version refuses; the
-		// old keys go on (protocol section 7).
-		if attrs, err := keyexchange.Read(keyexchange.KindInvite, found(req)); err != nil || attrs.Present || req.Has("DH-Init") {
-			tx.Reply(488, "Rekeying is not supported", warning("rekeying is not supported"))
+	if from.side == policy.Outside && req.Method == "INVITE" {
+		kind := keyexchange.KindInvite
+		if len(req.Body) == 0 {
+			kind = keyexchange.KindInviteNoSDP
+		}
+		switch attrs, err := keyexchange.Read(kind, found(req)); {
+		case err == nil && !attrs.Present:
+		case from.exchange != nil && !from.exchange.IsConfirmed():
+			tx.Reply(491, "")
+			return
+		default:
+			// A new exchange would be a rekeying, which this version refuses;
+			// the old keys go on (protocol section 7).
+			tx.Reply(488, "Rekeying is not supported", append(c.supported(from), warning("rekeying is not supported"))...)
 			return
 		}
 	}
@@ -45,7 +54,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 		}
 		out, err := c.rewriteOffer(offer, m.from, m.to)
 		if err != nil {
-			tx.Reply(488, "", warning(err.Error()))
+			tx.Reply(488, "Nothing in this offer can be relayed", append(c.supported(from), warning(err.Error()))...)
 			return
 		}
 		m.offer, body = offer, out.Bytes()

@@ -13,7 +13,7 @@ import (
 // is not relayed.
 type relay struct {
 	session *media.Session
-	secured bool // the exchange has given it keys
+	secured [2]bool // by end: that leg's exchange has given it keys
 }
 
 var (
@@ -119,9 +119,13 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 	offerer := c.other(answerer)
 	offered, answered := c.offer.Media(), answer.Media()
+	c.held = true
 	for i, r := range c.relays {
 		if r.session == nil || i >= len(offered) || i >= len(answered) {
 			continue
+		}
+		if !offered[i].Rejected && !answered[i].Rejected && !offered[i].Held() && !answered[i].Held() {
+			c.held = false
 		}
 		if offered[i].Rejected || answered[i].Rejected {
 			r.session.SetMode(media.A, media.Closed)
@@ -135,6 +139,8 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 			c.setMode(r.session, l)
 		}
 	}
+	c.hold(c.a, c.held)
+	c.hold(c.b, c.held)
 }
 
 // setMode opens one end of a relay as far as its leg allows.

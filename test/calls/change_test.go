@@ -255,3 +255,28 @@ func TestShutdownEndsCalls(t *testing.T) {
 		w.bob.await("cancelled")
 	})
 }
+
+// A phone that answers on hold, the old way, gets nothing and sends nothing:
+// the exchange is not confirmed meanwhile, and the call must not end for it.
+func TestAnsweredOnHold(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{net: memnet.Options{Delay: 5 * time.Millisecond}}, func(t *testing.T, w *world) {
+		body := string(w.bob.body())
+		held := strings.Replace(body, "c=IN IP4 "+bobPhone.Addr().String(), "c=IN IP4 0.0.0.0", 1)
+		w.bob.body = func() []byte { return []byte(held) }
+		w.up()
+		time.Sleep(time.Minute)
+		if va, vb := w.views(); va.State != "established" || vb.State != "established" || va.SASWords != "" {
+			t.Fatalf("on hold: %+v %+v", va, vb)
+		}
+		if got := w.bob.reinvite(body); got != "200" {
+			t.Fatalf("resume: %s", got)
+		}
+		if b, a := w.talk(20); b != 20 || a != 20 {
+			t.Errorf("bob heard %d, alice %d of 20", b, a)
+		}
+		if va, vb := w.views(); va.SASWords == "" || va.SASWords != vb.SASWords {
+			t.Errorf("afterwards %+v %+v", va, vb)
+		}
+	})
+}

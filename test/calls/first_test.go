@@ -71,7 +71,11 @@ func (w *world) tapClear() *int {
 		}
 		for _, mark := range []byte{0xA1, 0xB2} {
 			for i := range 256 {
-				if d.Payload[12] == mark^byte(i*7) && d.Payload[13] == mark^byte(i*7+13) && d.Payload[14] == mark^byte(i*7+26) {
+				same := true
+				for j, c := range d.Payload[12:28] {
+					same = same && c == mark^byte(i*7+j*13)
+				}
+				if same {
 					*n++
 				}
 			}

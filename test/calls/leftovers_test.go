@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// TestNothingStaysBehind: calls that ended, were refused or cancelled leave
-// no goroutine, no descriptor and no media port. It does not run beside other
-// tests of the package, whose goroutines and descriptors it would count.
+// TestNothingStaysBehind: calls that ended leave no goroutine and no
+// descriptor, so no media port either. It does not run beside other tests of
+// the package, which it would count too. Calls that are refused or cancelled
+// are seen to in bubbles, which end only when every goroutine has.
 func TestNothingStaysBehind(t *testing.T) {
 	a, b := newSwarm(t, "alice"), newSwarm(t, "bob")
 	houseB := realHouse(t, "127.0.0.1", map[string]string{"*@b.example": "sip:*@" + b.lis.Local().String()}, nil)
