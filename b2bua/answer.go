@@ -70,7 +70,7 @@ func (c *Call) ackWith(res *sip.Message, fin string) {
 		return
 	}
 	body := sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}})
-	c.b.dialog.Ack(res, fragmentType, body, fragmentField)
+	c.b.dialog.Ack(res, "", body, fragmentFields...)
 }
 
 // offeredByCallee: the caller's INVITE had no SDP, so the 2xx holds the offer
