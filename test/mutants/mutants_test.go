@@ -28,6 +28,8 @@ type mutant struct {
 var mutants = []mutant{
 	{"commitment check", "keyexchange/transcript.go", "commitmentMatches", "return true", "./keyexchange", "TestCommitmentMismatchFails"},
 	{"signatures bound into T3", "keyexchange/transcript.go", "bindSignatures", "return t2", "./keyexchange", "TestSignatureIsBoundIntoKeys"},
+	{"SRTP authentication", "media/keyring.go", "authenticate", "return append(dst, pkt...), nil", "./media", "TestForgedPacketIsDropped"},
+	{"source check", "media/end.go", "fromKnownSource", "return true", "./media", "TestStrangerIsNotRelayed"},
 }
 
 func TestEachSafeguardIsMissedByATest(t *testing.T) {

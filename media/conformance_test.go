@@ -1,0 +1,503 @@
+package media
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sipward/sipward/media/srtp"
+)
+
+// backends are what serves sockets: the system's own way and package net.
+var backends = map[string]Options{
+	"system":   {},
+	"portable": {Listen: listenUDP},
+}
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+func eachBackend(t *testing.T, f func(t *testing.T, e *Engine)) {
+	for name, options := range backends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, newTestEngine(t, options))
+		})
+	}
+}
+
+func newTestEngine(t testing.TB, o Options) *Engine {
+	t.Helper()
+	e, err := NewEngine(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+func openSession(t testing.TB, e *Engine) *Session {
+	t.Helper()
+	s, err := e.Open(loopback, loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// peer is a phone or a far end with real sockets.
+type peer struct {
+	t         testing.TB
+	rtp, rtcp *net.UDPConn
+	buf       [2048]byte
+}
+
+func newPeer(t testing.TB, addr netip.Addr) *peer {
+	t.Helper()
+	p := &peer{t: t}
+	for _, c := range []**net.UDPConn{&p.rtp, &p.rtcp} {
+		conn, err := listenUDP(netip.AddrPortFrom(addr, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		*c = conn.(*net.UDPConn)
+	}
+	return p
+}
+
+func localOf(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+func (p *peer) remote() Remote { return Remote{RTP: localOf(p.rtp), RTCP: localOf(p.rtcp)} }
+
+func (p *peer) send(c *net.UDPConn, pkt []byte, to netip.AddrPort) {
+	p.t.Helper()
+	if _, err := c.WriteToUDPAddrPort(pkt, to); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// read gives the next datagram.
+func (p *peer) read(c *net.UDPConn) []byte {
+	p.t.Helper()
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	n, _, err := c.ReadFromUDPAddrPort(p.buf[:])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return bytes.Clone(p.buf[:n])
+}
+
+func TestConformPlain(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		s := openSession(t, e)
+		rtpA, rtcpA := s.Local(A)
+		rtpB, rtcpB := s.Local(B)
+		for _, pair := range [][2]netip.AddrPort{{rtpA, rtcpA}, {rtpB, rtcpB}} {
+			if pair[0].Port()%2 != 0 || pair[1].Port() != pair[0].Port()+1 || pair[0].Addr() != loopback || pair[1].Addr() != loopback {
+				t.Errorf("ports %v", pair)
+			}
+		}
+		phone, far := newPeer(t, loopback), newPeer(t, loopback)
+		stranger := newPeer(t, netip.MustParseAddr("127.0.0.99"))
+		s.SetRemote(A, phone.remote())
+		s.SetRemote(B, far.remote())
+		s.SetMode(A, Plain)
+		s.SetMode(B, Plain)
+		for seq := range uint16(50) {
+			stranger.send(stranger.rtp, voice(9, seq), rtpA)
+			phone.send(phone.rtp, []byte{}, rtpA)
+			phone.send(phone.rtp, make([]byte, 9000), rtpA)
+			phone.send(phone.rtp, voice(1, seq), rtpA)
+			if got := far.read(far.rtp); !bytes.Equal(got, voice(1, seq)) {
+				t.Fatalf("far end gets %x", got)
+			}
+			far.send(far.rtp, voice(2, seq), rtpB)
+			if got := phone.read(phone.rtp); !bytes.Equal(got, voice(2, seq)) {
+				t.Fatalf("phone gets %x", got)
+			}
+			phone.send(phone.rtcp, senderReport(1), rtcpA)
+			if got := far.read(far.rtcp); !bytes.Equal(got, senderReport(1)) {
+				t.Fatalf("far end gets report %x", got)
+			}
+			far.send(far.rtcp, senderReport(2), rtcpB)
+			if got := phone.read(phone.rtcp); !bytes.Equal(got, senderReport(2)) {
+				t.Fatalf("phone gets report %x", got)
+			}
+		}
+		stats := s.Stats()
+		want := Stats{PacketsIn: 100, PacketsOut: 100, BytesIn: 50 * (172 + 44), BytesOut: 50 * (172 + 44), DroppedSource: 50, DroppedOther: 100}
+		if stats[A] != want {
+			t.Errorf("stats of A: %+v, want %+v", stats[A], want)
+		}
+		want.DroppedSource, want.DroppedOther = 0, 0
+		if stats[B] != want {
+			t.Errorf("stats of B: %+v, want %+v", stats[B], want)
+		}
+	})
+}
+
+func TestConformIPv6(t *testing.T) {
+	t.Parallel()
+	six := netip.IPv6Loopback()
+	if c, err := listenUDP(netip.AddrPortFrom(six, 0)); err != nil {
+		t.Skip("no IPv6 here")
+	} else {
+		c.Close()
+	}
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		s, err := e.Open(loopback, six)
+		if err != nil {
+			t.Fatal(err)
+		}
+		phone, far := newPeer(t, loopback), newPeer(t, six)
+		s.SetRemote(A, phone.remote())
+		s.SetRemote(B, far.remote())
+		s.SetMode(A, Plain)
+		s.SetMode(B, Plain)
+		rtpA, _ := s.Local(A)
+		rtpB, _ := s.Local(B)
+		phone.send(phone.rtp, voice(1, 1), rtpA)
+		if got := far.read(far.rtp); !bytes.Equal(got, voice(1, 1)) {
+			t.Fatalf("far end gets %x", got)
+		}
+		far.send(far.rtp, voice(2, 1), rtpB)
+		if got := phone.read(phone.rtp); !bytes.Equal(got, voice(2, 1)) {
+			t.Fatalf("phone gets %x", got)
+		}
+	})
+}
+
+// joined is a call through two sessions: phone 1, plain, session 1, protected,
+// session 2, plain, phone 2.
+type joined struct {
+	phones   [2]*peer
+	sessions [2]*Session
+}
+
+// join opens both sessions; session i talks to its phone at end A.
+func join(t testing.TB, e *Engine) *joined {
+	t.Helper()
+	var j joined
+	for i := range 2 {
+		j.phones[i] = newPeer(t, loopback)
+		j.sessions[i] = openSession(t, e)
+		j.sessions[i].SetRemote(A, j.phones[i].remote())
+		j.sessions[i].SetMode(A, Plain)
+	}
+	for i, s := range j.sessions {
+		rtp, rtcp := j.sessions[1-i].Local(B)
+		s.SetRemote(B, Remote{RTP: rtp, RTCP: rtcp})
+		s.SetMode(B, Waiting)
+	}
+	return &j
+}
+
+// protect keys both sessions, the second first: it is the responder, which
+// must hear the new keys before the initiator sends under them.
+func (j *joined) protect(t testing.TB, suite srtp.Suite, responder, initiator ProtectOptions) {
+	t.Helper()
+	one, other := newKeys(suite)
+	if err := j.sessions[1].Protect(B, other, responder); err != nil {
+		t.Error(err)
+	}
+	if err := j.sessions[0].Protect(B, one, initiator); err != nil {
+		t.Error(err)
+	}
+}
+
+// phonePort is where phone i sends RTP.
+func (j *joined) phonePort(i int) netip.AddrPort {
+	rtp, _ := j.sessions[i].Local(A)
+	return rtp
+}
+
+// firstStream is the own SSRC of end B and the number it sent last.
+func firstStream(s *Session) (own uint32, last int64) {
+	s.do(func(time.Duration) {
+		stream := &s.ends[B].numbering.streams[0]
+		own, last = stream.own, stream.last
+	})
+	return own, last
+}
+
+func TestConformBackToBack(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		for _, suite := range srtp.Suites() {
+			t.Run(suite.Name, func(t *testing.T) {
+				j := join(t, e)
+				confirmed := make(chan int, 10)
+				j.protect(t, suite,
+					ProtectOptions{SendAfterConfirm: true, Confirmed: func() { confirmed <- 1 }},
+					ProtectOptions{Confirmed: func() { confirmed <- 0 }})
+
+				// Probes alone confirm both ends.
+				j.sessions[1].Probe(B) // may not send under the keys yet
+				j.sessions[0].Probe(B)
+				if got := <-confirmed; got != 1 {
+					t.Fatalf("session %d is confirmed first", got)
+				}
+				j.sessions[1].Probe(B)
+				if got := <-confirmed; got != 0 {
+					t.Fatalf("session %d is confirmed second", got)
+				}
+				// The reports of the probes reach the phones.
+				for i := range 2 {
+					report := j.phones[i].read(j.phones[i].rtcp)
+					if own, _ := firstStream(j.sessions[1-i]); !bytes.Equal(report, appendEmptyReport(nil, own)) {
+						t.Errorf("phone %d gets report %x", i, report)
+					}
+				}
+				var ssrc [2]uint32
+				for seq := range uint16(100) {
+					for i, phone := range j.phones {
+						other := j.phones[1-i]
+						phone.send(phone.rtp, voice(uint32(i+1), seq), j.phonePort(i))
+						got := other.read(other.rtp)
+						if seq == 0 {
+							ssrc[i] = ssrcOf(got)
+						}
+						if ssrcOf(got) != ssrc[i] || !bytes.Equal(got[12:], voice(1, seq)[12:]) || !bytes.Equal(got[4:8], voice(1, seq)[4:8]) {
+							t.Fatalf("packet %d of phone %d arrives as %x", seq, i, got)
+						}
+					}
+				}
+				// Phone 2 reports on what it hears; phone 1 reads its own numbers.
+				_, rtcp := j.sessions[1].Local(A)
+				_, last := firstStream(j.sessions[0])
+				j.phones[1].send(j.phones[1].rtcp, receiverReport(2, ssrc[0], uint32(uint16(last))), rtcp)
+				if got := j.phones[0].read(j.phones[0].rtcp); !bytes.Equal(got, receiverReport(ssrc[1], 1, 99)) {
+					t.Errorf("report arrives as %x", got)
+				}
+				for i, s := range j.sessions {
+					for end, stats := range s.Stats() {
+						if stats.Lost != 0 || stats.DroppedAuth+stats.DroppedReplay+stats.DroppedSource != 0 {
+							t.Errorf("session %d end %d: %+v", i, end, stats)
+						}
+					}
+				}
+				if len(confirmed) != 0 {
+					t.Error("Confirmed was called twice")
+				}
+			})
+		}
+	})
+}
+
+func TestConformRekeyWithoutLoss(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		j := join(t, e)
+		j.protect(t, gcm256, ProtectOptions{SendAfterConfirm: true}, ProtectOptions{})
+		const packets = 2000
+		var readers sync.WaitGroup
+		for i, phone := range j.phones {
+			other := j.phones[1-i]
+			arrived := make(chan struct{}, packets)
+			go func() {
+				for seq := range uint16(packets) {
+					phone.send(phone.rtp, voice(1, seq), j.phonePort(i))
+					if seq%8 == 7 { // never more under way than sockets hold
+						if _, ok := <-arrived; !ok {
+							return
+						}
+					}
+				}
+			}()
+			readers.Add(1)
+			go func() {
+				defer readers.Done()
+				defer close(arrived)
+				buf := make([]byte, 2048)
+				var first uint16
+				for n := range uint16(packets) {
+					other.rtp.SetReadDeadline(time.Now().Add(5 * time.Second))
+					if _, err := other.rtp.Read(buf); err != nil {
+						t.Errorf("after %d packets: %v", n, err)
+						return
+					}
+					if n == 0 {
+						first = seqOf(buf)
+					}
+					if seqOf(buf) != first+n {
+						t.Errorf("number %d after %d packets from %d", seqOf(buf), n, first)
+						return
+					}
+					if n%8 == 7 {
+						arrived <- struct{}{}
+					}
+				}
+			}()
+		}
+		done := make(chan struct{})
+		go func() { readers.Wait(); close(done) }()
+		for rekeyings := 0; ; rekeyings++ {
+			confirmed := make(chan struct{}, 2)
+			confirm := func() { confirmed <- struct{}{} }
+			j.protect(t, srtp.Suites()[rekeyings%4],
+				ProtectOptions{SendAfterConfirm: true, Confirmed: confirm}, ProtectOptions{Confirmed: confirm})
+			for range 2 {
+				select {
+				case <-confirmed:
+				case <-done:
+					if rekeyings < 3 {
+						t.Errorf("only %d rekeyings while packets flowed", rekeyings)
+					}
+					return
+				}
+			}
+		}
+	})
+}
+
+// Everything at once, for the race detector; and Close while packets arrive.
+func TestConformCloseUnderLoad(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		for range 5 {
+			j := join(t, e)
+			var stop atomic.Bool
+			var wg sync.WaitGroup
+			run := func(f func()) {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					for !stop.Load() {
+						f()
+					}
+				}()
+			}
+			for i, phone := range j.phones {
+				seq := uint16(0)
+				to, _ := j.sessions[i].Local(A)
+				run(func() {
+					seq++
+					phone.rtp.WriteToUDPAddrPort(voice(1, seq), to)
+				})
+			}
+			rounds := make(chan struct{}, 1)
+			run(func() {
+				one, other := newKeys(gcm256)
+				j.sessions[0].Protect(B, one, ProtectOptions{Confirmed: func() { j.sessions[0].Stats() }})
+				j.sessions[1].Protect(B, other, ProtectOptions{SendAfterConfirm: true})
+				j.sessions[0].Probe(B)
+				j.sessions[0].SetMode(A, Waiting)
+				j.sessions[0].SetMode(A, Plain)
+				j.sessions[1].SetRemote(A, j.phones[1].remote())
+				j.sessions[1].LastActivity()
+				select {
+				case rounds <- struct{}{}:
+				default:
+				}
+			})
+			for range 20 {
+				<-rounds
+			}
+			var closing sync.WaitGroup
+			for _, s := range j.sessions {
+				for range 2 {
+					closing.Add(1)
+					go func() { defer closing.Done(); s.Close() }()
+				}
+			}
+			closing.Wait()
+			stop.Store(true)
+			wg.Wait()
+			if j.sessions[0].ends[B].keys.send != nil || j.sessions[0].ends[B].keys.recv != nil {
+				t.Error("keys survive Close")
+			}
+		}
+	})
+}
+
+func TestConformOpenAndClose(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		for _, addr := range []netip.Addr{{}, netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+			if s, err := e.Open(loopback, addr); err == nil {
+				t.Errorf("Open at %v gives %v", addr, s)
+			}
+		}
+		if _, err := e.Open(loopback, netip.MustParseAddr("192.0.2.1")); err == nil || errors.Is(err, ErrNoPorts) {
+			t.Errorf("address of another machine: %v", err)
+		}
+		s := openSession(t, e)
+		rtp, rtcp := s.Local(A)
+		for _, local := range []netip.AddrPort{rtp, rtcp} {
+			if c, err := listenUDP(local); err == nil {
+				c.Close()
+				t.Errorf("%v is not taken", local)
+			}
+		}
+		s.Close()
+		s.Close()
+		for _, local := range []netip.AddrPort{rtp, rtcp} {
+			c, err := listenUDP(local)
+			if err != nil {
+				t.Errorf("after Close: %v", err)
+				continue
+			}
+			c.Close()
+		}
+		if len(e.ports.used) != 0 || len(e.sessions) != 0 {
+			t.Errorf("%d pairs of ports and %d sessions are left", len(e.ports.used), len(e.sessions))
+		}
+		for _, w := range e.workers {
+			if w.sessions != 0 {
+				t.Errorf("a worker still counts %d sessions", w.sessions)
+			}
+		}
+		openSession(t, e)
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := e.Open(loopback, loopback); !errors.Is(err, ErrClosed) {
+			t.Errorf("Open after Close: %v", err)
+		}
+		if len(e.ports.used) != 0 {
+			t.Errorf("%d pairs of ports are left after the engine's Close", len(e.ports.used))
+		}
+	})
+}
+
+func TestConformNoPorts(t *testing.T) {
+	t.Parallel()
+	addr := netip.MustParseAddr("127.0.0.77")
+	for name, o := range backends {
+		t.Run(name, func(t *testing.T) {
+			if name == "system" {
+				o.PortMin, o.PortMax = 15000, 15005
+			} else {
+				o.PortMin, o.PortMax = 15010, 15015
+			}
+			e := newTestEngine(t, o)
+			// Another program has the RTCP port of the last pair.
+			c, err := listenUDP(netip.AddrPortFrom(addr, uint16(o.PortMax)))
+			if err != nil {
+				t.Skip(err)
+			}
+			defer c.Close()
+			s, err := e.Open(addr, addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Open(addr, addr); !errors.Is(err, ErrNoPorts) {
+				t.Errorf("range is taken, yet: %v", err)
+			}
+			s.Close()
+			if s, err = e.Open(addr, addr); err != nil {
+				t.Errorf("after Close: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,34 @@
+// Package media relays RTP and RTCP between two ends and protects either of
+// them with SRTP.
+//
+// A Session is one RTP m-line. It has an even RTP port and the RTCP port after
+// it at each end, and every packet goes one way through it:
+//
+//	socket → classify → source check or authentication → RTCP mapped back
+//	       → own SSRC and number → protect → socket
+//
+// The source check belongs to an end in the mode Plain: only the address that
+// SDP or signalling names is heard, its port learned from the first packet.
+// Authentication belongs to an end in the mode Protected: any address is heard
+// that sends packets which verify. Whatever fails either is counted and
+// dropped without an answer.
+//
+// Towards a protected end the packets carry SSRCs and sequence numbers of the
+// session's own, so that a phone which restarts, or numbers its packets twice
+// alike, never makes a key protect two packets under one index. RTCP says the
+// same in both directions: what the phone reports leaves under the own SSRC,
+// and what the far end says about the own SSRC reaches the phone under the
+// phone's. Between two plain ends the octets stay as they are. Numbers that
+// stand inside a payload stay too: the original sequence number of an RFC 4588
+// retransmission or the base of an RFC 5109 repair packet would not fit the
+// new numbers, and neither is sent by phones under plain RTP/AVP.
+//
+// # Workers
+//
+// Sessions live on a few workers, one per CPU, both directions of a session on
+// the same one. A worker's lock is taken once per batch of packets (portable
+// sockets: per packet) and by the methods of its sessions, nowhere else; the
+// path below it neither locks, logs nor allocates. Linux reads and writes with
+// one epoll loop per worker; elsewhere, and where Options.Listen gives the
+// sockets, one goroutine reads each socket.
+package media

@@ -1,0 +1,188 @@
+package media
+
+import (
+	"net/netip"
+	"time"
+)
+
+// End is one of the two ends of a session.
+type End int
+
+// The ends. Which is inside and which outside is the caller's affair.
+const (
+	A End = iota
+	B
+)
+
+// other is the opposite end.
+func (e End) other() End { return 1 - e }
+
+// Mode says what an end takes and gives.
+type Mode int
+
+const (
+	// Closed takes and gives nothing.
+	Closed Mode = iota
+	// Waiting keeps the newest 64 packets of either direction, none for more
+	// than 200 ms, until another mode is set, and then sends them on.
+	Waiting
+	// Plain takes and gives RTP from and to the address that Remote names.
+	Plain
+	// Protected takes and gives SRTP only. Session.Protect sets it.
+	Protected
+)
+
+// Remote is where an end's peer takes media.
+type Remote struct {
+	// RTP is the address in the peer's SDP. Where it is invalid, unspecified
+	// or has port 0 nothing is sent: the peer holds.
+	RTP netip.AddrPort
+	// RTCP is the address for RTCP; where invalid, the port after RTP's.
+	RTCP netip.AddrPort
+	// Mux sends RTCP to the RTP address from the RTP port (RFC 5761).
+	Mux bool
+	// Signalling is where the peer's signalling comes from: with NAT between,
+	// media may come from there instead of from the address in its SDP.
+	Signalling netip.Addr
+}
+
+// Stats counts one end's packets and octets of RTP and RTCP, the octets as UDP
+// payload. In counts what was accepted from the end's peer, Out what was sent
+// to it.
+type Stats struct {
+	PacketsIn, PacketsOut uint64
+	BytesIn, BytesOut     uint64
+	// Lost is what the peer's sequence numbers show as missing: expected less
+	// received (RFC 3550 §A.3), over all its SSRCs.
+	Lost uint64
+	// DroppedAuth counts packets that did not verify.
+	DroppedAuth uint64
+	// DroppedReplay counts packets seen before or too late: SRTP's replay
+	// protection, and duplicates from a phone that would have gone out under
+	// a number used before.
+	DroppedReplay uint64
+	// DroppedSource counts packets to a plain end from an address other than
+	// its peer's.
+	DroppedSource uint64
+	// DroppedOther counts what is neither RTP nor RTCP, malformed, oversized,
+	// or came while the end was closed.
+	DroppedOther uint64
+}
+
+// moveInterval is how often at most a protected end's address may move.
+const moveInterval = time.Second
+
+// lane is RTP or RTCP of an end: its socket and where its peer is.
+type lane struct {
+	port    *port
+	learned netip.AddrPort // from packets: latched (plain) or moved (protected)
+	movedAt time.Duration
+	moved   bool
+}
+
+// end is the state of one end.
+type end struct {
+	mode   Mode
+	remote Remote
+	held   bool // nothing is sent to remote
+	rtp    lane
+	rtcp   lane
+
+	keys      keyring
+	numbering numbering // of what leaves here protected
+	arrivals  arrivals
+	rtcpFrom  uint32 // SSRC of the newest RTCP packet
+	rtcpIndex uint32 // and its SRTCP index
+
+	in  waiting // from here, mode not decided
+	out waiting // to here, mode or keys not decided
+
+	stats Stats
+}
+
+// lane is the one whose socket a packet came to.
+func (e *end) lane(rtcpPort bool) *lane {
+	if rtcpPort {
+		return &e.rtcp
+	}
+	return &e.rtp
+}
+
+// setRemote takes a new address. What was learned from packets stays unless
+// the address is another; a hold is no other address, and who holds may come
+// back to the old one.
+func (e *end) setRemote(r Remote) {
+	r.RTP, r.RTCP, r.Signalling = unmap(r.RTP), unmap(r.RTCP), r.Signalling.Unmap().WithZone("")
+	if e.held = !usable(r.RTP); e.held {
+		r.RTP, r.RTCP = e.remote.RTP, e.remote.RTCP
+	}
+	moved := r.RTP != e.remote.RTP || r.Signalling != e.remote.Signalling
+	if moved {
+		e.rtp = lane{port: e.rtp.port}
+	}
+	if moved || r.RTCP != e.remote.RTCP {
+		e.rtcp = lane{port: e.rtcp.port}
+	}
+	e.remote = r
+}
+
+// usable tells whether packets can be sent to a.
+func usable(a netip.AddrPort) bool {
+	return a.IsValid() && !a.Addr().IsUnspecified() && a.Port() != 0
+}
+
+// destination is the socket and the address by which packets of a kind reach
+// the peer; not ok while it holds or is not known.
+func (e *end) destination(what kind) (from *port, to netip.AddrPort, ok bool) {
+	if e.held || !usable(e.remote.RTP) {
+		return nil, netip.AddrPort{}, false
+	}
+	l, to := &e.rtp, e.remote.RTP
+	if what == kindRTCP && !e.remote.Mux {
+		l, to = &e.rtcp, e.remote.RTCP
+		if !usable(to) {
+			to = netip.AddrPortFrom(e.remote.RTP.Addr(), e.remote.RTP.Port()+1)
+		}
+	}
+	if l.learned.IsValid() {
+		to = l.learned
+	}
+	return l.port, to, usable(to)
+}
+
+// fromKnownSource is the source check of a plain end: once the port is learned
+// only that address is heard, and before only addresses that SDP or the
+// signalling names.
+func (e *end) fromKnownSource(src netip.AddrPort, rtcpPort bool) bool {
+	if learned := e.lane(rtcpPort).learned; learned.IsValid() {
+		return src == learned
+	}
+	addr := src.Addr().WithZone("")
+	return addr.IsValid() && (addr == e.remote.RTP.Addr() || addr == e.remote.RTCP.Addr() || addr == e.remote.Signalling)
+}
+
+// latch learns a plain peer's port from its first packet.
+func (l *lane) latch(src netip.AddrPort) {
+	if !l.learned.IsValid() {
+		l.learned = src
+	}
+}
+
+// follow sends to where the newest authenticated packet came from, but moves
+// at most once a second, so that somebody who is faster with copies of packets
+// cannot make it swing.
+func (l *lane) follow(src netip.AddrPort, now time.Duration) {
+	if src == l.learned || (l.moved && now-l.movedAt < moveInterval) {
+		return
+	}
+	l.learned, l.movedAt, l.moved = src, now, true
+}
+
+// newestRTCP tells whether an authenticated SRTCP packet is the newest.
+func (e *end) newestRTCP(ssrc, index uint32) bool {
+	if ssrc == e.rtcpFrom && index <= e.rtcpIndex {
+		return false
+	}
+	e.rtcpFrom, e.rtcpIndex = ssrc, index
+	return true
+}

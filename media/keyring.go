@@ -1,0 +1,180 @@
+package media
+
+import (
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sipward/sipward/media/srtp"
+)
+
+// ErrKeyReuse says that an end was given keys which it, or its peer, used
+// before: rollover counters would start again under them.
+var ErrKeyReuse = errors.New("media: keys were used before")
+
+const (
+	// oldKeysTime is how long packets under the keys before are heard after a
+	// rekeying.
+	oldKeysTime = 5 * time.Second
+	// maxRekeyings bounds the rekeyings of a session.
+	maxRekeyings = 1024
+)
+
+// Keys are the SRTP keys of one end: the protection profile's registered name,
+// and master key and master salt of either direction, in the profile's
+// lengths. They are copied into the cipher; the caller may clear them.
+type Keys struct {
+	Suite             string
+	SendKey, SendSalt []byte
+	RecvKey, RecvSalt []byte
+}
+
+// ProtectOptions say how keys come into use.
+type ProtectOptions struct {
+	// SendAfterConfirm holds back what would be sent under these keys until
+	// the first packet of the peer under them verifies. Meanwhile the keys
+	// before go on sending, or packets are kept as in the mode Waiting.
+	SendAfterConfirm bool
+	// Confirmed is called once, on a goroutine of its own, when the first
+	// packet under these keys verifies. It may call the session.
+	Confirmed func()
+}
+
+// keyring holds an end's keys across rekeyings.
+type keyring struct {
+	send    *srtp.Context // nil: nothing may leave
+	next    *srtp.Context // takes send's place when confirmed
+	recv    *srtp.Context
+	old     *srtp.Context // still heard
+	oldTill time.Duration
+
+	confirmed bool
+	news      bool // confirmed since the session last looked
+	callback  func()
+
+	used [][sha256.Size]byte // digests of all keys so far
+}
+
+// install puts new keys into use.
+func (k *keyring) install(keys Keys, o ProtectOptions, now time.Duration) error {
+	prints := [2][sha256.Size]byte{
+		keyDigest(keys.SendKey, keys.SendSalt),
+		keyDigest(keys.RecvKey, keys.RecvSalt),
+	}
+	if len(k.used) >= 2*maxRekeyings || prints[0] == prints[1] || slices.Contains(k.used, prints[0]) || slices.Contains(k.used, prints[1]) {
+		return ErrKeyReuse
+	}
+	send, err := srtp.NewContext(keys.Suite, keys.SendKey, keys.SendSalt)
+	if err != nil {
+		return err
+	}
+	recv, err := srtp.NewContext(keys.Suite, keys.RecvKey, keys.RecvSalt)
+	if err != nil {
+		send.Erase()
+		return err
+	}
+	k.used = append(k.used, prints[:]...)
+
+	if k.confirmed {
+		erase(&k.old)
+		k.old = k.recv
+	} else {
+		erase(&k.recv) // nobody ever used it: what was before it stays
+	}
+	k.recv = recv
+	k.oldTill = now + oldKeysTime
+
+	erase(&k.next)
+	if o.SendAfterConfirm {
+		k.next = send
+	} else {
+		erase(&k.send)
+		k.send = send
+	}
+	k.confirmed, k.callback = false, o.Confirmed
+	return nil
+}
+
+// authenticate gives the clear packet, written to dst, where pkt verifies
+// under the end's keys and was not seen before; the errors are those of
+// srtp.Context.
+func (k *keyring) authenticate(dst, pkt []byte, what kind, now time.Duration) ([]byte, error) {
+	clear, err := unprotect(k.recv, dst, pkt, what)
+	if err == nil {
+		k.confirm()
+		return clear, nil
+	}
+	if k.old == nil || now >= k.oldTill {
+		return nil, err
+	}
+	return unprotect(k.old, dst, pkt, what)
+}
+
+func unprotect(c *srtp.Context, dst, pkt []byte, what kind) ([]byte, error) {
+	if what == kindRTCP {
+		return c.UnprotectRTCP(dst, pkt)
+	}
+	return c.Unprotect(dst, pkt)
+}
+
+// protect encrypts pkt in place under the sending keys; its buffer needs
+// srtp.MaxOverhead octets more.
+func (k *keyring) protect(pkt []byte, what kind) ([]byte, error) {
+	if what == kindRTCP {
+		return k.send.ProtectRTCP(pkt[:0], pkt)
+	}
+	return k.send.Protect(pkt[:0], pkt)
+}
+
+// rtcpIndex reads the index of a packet that verified.
+func (k *keyring) rtcpIndex(pkt []byte) uint32 { return k.recv.RTCPIndex(pkt) }
+
+// confirm notes that a packet verified under the newest keys: those before it
+// are no longer needed.
+func (k *keyring) confirm() {
+	if k.confirmed {
+		return
+	}
+	k.confirmed, k.news = true, true
+	erase(&k.old)
+	if k.next != nil {
+		erase(&k.send)
+		k.send, k.next = k.next, nil
+	}
+	if k.callback != nil {
+		go k.callback()
+		k.callback = nil
+	}
+}
+
+// expire erases the keys before once their time is over.
+func (k *keyring) expire(now time.Duration) {
+	if now >= k.oldTill {
+		erase(&k.old)
+	}
+}
+
+// erase forgets all keys; digests stay, so that none comes back.
+func (k *keyring) erase() {
+	erase(&k.send)
+	erase(&k.next)
+	erase(&k.recv)
+	erase(&k.old)
+	k.confirmed, k.news, k.callback = false, false, nil
+}
+
+func erase(c **srtp.Context) {
+	if *c != nil {
+		(*c).Erase()
+		*c = nil
+	}
+}
+
+// keyDigest tells keys apart without keeping them.
+func keyDigest(key, salt []byte) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(key)
+	h.Write(salt)
+	return [sha256.Size]byte(h.Sum(nil))
+}
