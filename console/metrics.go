@@ -22,7 +22,6 @@ type Counters struct {
 	StrangersAnswered uint64 // requests of strangers that got the one answer
 	StrangersDropped  uint64 // requests of strangers beyond the rate limit
 	MessagesMalformed uint64 // SIP messages that could not be read
-	PacketsRelayed    uint64 // RTP and RTCP packets sent on, ended calls included
 }
 
 // metrics has a registry of its own: what other packages register globally
@@ -90,7 +89,6 @@ var counterDescs = []struct {
 	{plain("sipward_strangers_answered_total", "Requests of strangers that were answered."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.StrangersAnswered) }},
 	{plain("sipward_strangers_dropped_total", "Requests of strangers dropped beyond the rate limit."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.StrangersDropped) }},
 	{plain("sipward_messages_malformed_total", "SIP messages that could not be read."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.MessagesMalformed) }},
-	{plain("sipward_packets_relayed_total", "RTP and RTCP packets sent on, those of ended calls included."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.PacketsRelayed) }},
 }
 
 // The figures of live calls go down when a call ends: gauges.

@@ -33,7 +33,7 @@ func TestMetrics(t *testing.T) {
 	src := newFakeSource(view("a", 0), view("b", 1), odd, b2bua.View{ID: "n", Protection: "none"})
 	counters := func() Counters {
 		return Counters{CallsTotal: 11, CallsProtected: 12, CallsRefused: 13, CallsFailed: 14, CallsActive: 15,
-			StrangersAnswered: 16, StrangersDropped: 17, MessagesMalformed: 18, PacketsRelayed: 19}
+			StrangersAnswered: 16, StrangersDropped: 17, MessagesMalformed: 18}
 	}
 	_, base := serve(t, Options{Source: src, Counters: counters, Version: "1.2.3"})
 	ask(t, base+"/api/calls", nil)
@@ -58,7 +58,6 @@ func TestMetrics(t *testing.T) {
 		`sipward_strangers_answered_total`:                                   16,
 		`sipward_strangers_dropped_total`:                                    17,
 		`sipward_messages_malformed_total`:                                   18,
-		`sipward_packets_relayed_total`:                                      19,
 		`sipward_live_calls{protection="srtp"}`:                              2,
 		`sipward_live_calls{protection="none"}`:                              1,
 		`sipward_live_calls{protection="other"}`:                             1,

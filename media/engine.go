@@ -75,7 +75,7 @@ func NewEngine(o Options) (*Engine, error) {
 		w := &worker{start: e.start}
 		if o.Listen != nil {
 			w.net = newPortable(w, o.Listen)
-		} else if w.net, err = newTransport(w, o.Log); err != nil {
+		} else if err = startTransport(w, o.Log); err != nil {
 			return nil, errors.Join(err, e.Close())
 		}
 		e.workers = append(e.workers, w)

@@ -37,11 +37,12 @@ type epoll struct {
 	out      outbox
 }
 
-// newTransport starts an epoll loop.
-func newTransport(w *worker, log *slog.Logger) (transport, error) {
+// startTransport gives the worker an epoll loop, and has done so before the
+// loop runs: it flushes through the worker.
+func startTransport(w *worker, log *slog.Logger) error {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("media: %w", os.NewSyscallError("epoll_create1", err))
+		return fmt.Errorf("media: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err == nil {
@@ -52,13 +53,14 @@ func newTransport(w *worker, log *slog.Logger) (transport, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("media: %w", os.NewSyscallError("eventfd", err))
+		return fmt.Errorf("media: %w", os.NewSyscallError("eventfd", err))
 	}
 	t := &epoll{worker: w, log: log, fd: fd, wake: wake, done: make(chan struct{}), sockets: map[int32]*epollSocket{}}
 	t.in.init()
 	t.out.init()
+	w.net = t
 	go t.run()
-	return t, nil
+	return nil
 }
 
 // run reads sockets as they become ready. The lock is taken once for all that

@@ -4,7 +4,8 @@ package media
 
 import "log/slog"
 
-// newTransport serves UDP sockets of package net.
-func newTransport(w *worker, _ *slog.Logger) (transport, error) {
-	return newPortable(w, listenUDP), nil
+// startTransport gives the worker UDP sockets of package net.
+func startTransport(w *worker, _ *slog.Logger) error {
+	w.net = newPortable(w, listenUDP)
+	return nil
 }

@@ -44,7 +44,7 @@ func TestImportRulesCanFail(t *testing.T) {
 		{"a subfolder counts", "media/srtp/a.go", "m.example/x/keyexchange", []string{`media/srtp/a.go: imports m.example/x/keyexchange; folder "media" may`}},
 		{"into a subfolder", "keyexchange/a.go", "m.example/x/media/srtp", []string{`keyexchange/a.go: imports m.example/x/media/srtp`}},
 		{"tests of the five too", "policy/a_test.go", "m.example/x/route", []string{`policy/a_test.go: imports`}},
-		{"demo in tests of the five", "sip/a_test.go", "m.example/x/demo", []string{`sip/a_test.go: imports`}},
+		{"demo in tests of media", "media/a_test.go", "m.example/x/demo", []string{`media/a_test.go: imports`}},
 		{"configs beyond its row", "configs/a.go", "m.example/x/sas", []string{`configs/a.go: imports m.example/x/sas; folder "configs" may import only policy, route`}},
 		{"console beyond b2bua", "console/a.go", "m.example/x/sip", []string{`console/a.go: imports`}},
 		{"b2bua upwards", "b2bua/a.go", "m.example/x/configs", []string{`b2bua/a.go: imports`}},
@@ -146,7 +146,7 @@ import (
 	t.Run("tests and commands export nothing", func(t *testing.T) {
 		t.Parallel()
 		code := "import \"third.example/sdp\"\n\nfunc F(sdp.Session) {}\n"
-		m := tree(t, map[string]string{"sip/a_test.go": "package sip\n\n" + code, "cmd/x/main.go": "package main\n\n" + code})
+		m := tree(t, map[string]string{"media/a_test.go": "package sip\n\n" + code, "cmd/x/main.go": "package main\n\n" + code})
 		expect(t, checkExports(m), nil)
 	})
 	t.Run("types of another file", func(t *testing.T) {

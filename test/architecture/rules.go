@@ -45,6 +45,7 @@ var mayImportPackage = map[folder][]string{
 var testsMayImport = map[folder][]folder{
 	"b2bua":   {"demo", "test"},
 	"console": {"demo", "test"},
+	"sip":     {"demo"},
 }
 
 // checkImports looks at the imports of every file.

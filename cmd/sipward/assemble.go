@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/sipward/sipward/b2bua"
+	"github.com/sipward/sipward/configs"
+	"github.com/sipward/sipward/console"
+	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/media"
+)
+
+// consoleGrace is what answers of the console may take of the time that a
+// shutdown has: the calls need the rest.
+const consoleGrace = 300 * time.Millisecond
+
+// daemon is everything that a running sipward consists of.
+type daemon struct {
+	cfg     *configs.Config
+	log     *slog.Logger
+	sockets []socket
+	api     net.Listener // nil where the configuration turns it off
+	engine  *media.Engine
+	proxy   *b2bua.Proxy
+	console *console.Server
+	served  chan struct{} // closed when the console serves no more
+}
+
+// assemble opens what the configuration names and starts it. After an error
+// nothing is left open.
+func assemble(cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			d.Close()
+			d = nil
+		}
+	}()
+	policy, err := cfg.Policy()
+	if err != nil {
+		return d, err
+	}
+	suites, err := suitesNamed(cfg.Crypto.Suites)
+	if err != nil {
+		return d, err
+	}
+	if d.sockets, err = openListeners(cfg); err != nil {
+		return d, err
+	}
+	if err = d.openAPI(); err != nil {
+		return d, err
+	}
+	d.engine, err = media.NewEngine(media.Options{PortMin: cfg.Media.PortMin, PortMax: cfg.Media.PortMax, Log: log})
+	if err != nil {
+		return d, err
+	}
+	d.proxy, err = b2bua.New(b2bua.Options{
+		Listeners: d.listeners(),
+		Routes:    cfg.Routes(),
+		Policy:    policy,
+		Peer:      cfg.PeerFor,
+		Media:     d.engine,
+		Groups:    cfg.Crypto.Groups,
+		Suites:    suites,
+		UserAgent: "sipward", // without a version: it is told to strangers, too
+		Log:       log,
+	})
+	if err != nil {
+		return d, err
+	}
+	return d, d.serveAPI()
+}
+
+// suitesNamed turns the names of the configuration into protection profiles.
+func suitesNamed(names []string) ([]keyexchange.Suite, error) {
+	byName := map[string]keyexchange.Suite{}
+	for _, s := range keyexchange.Suites() {
+		byName[s.Name] = s
+	}
+	var suites []keyexchange.Suite
+	for _, name := range names {
+		s, ok := byName[name]
+		if !ok {
+			return nil, fmt.Errorf("crypto.suites: %s is not built in", name)
+		}
+		suites = append(suites, s)
+	}
+	return suites, nil
+}
+
+// listeners hands the open sockets to the proxy.
+func (d *daemon) listeners() []b2bua.Listener {
+	var out []b2bua.Listener
+	for _, s := range d.sockets {
+		l := d.cfg.Listeners[s.listener]
+		out = append(out, b2bua.Listener{
+			Name:      l.Name,
+			Side:      l.Side,
+			Packet:    s.packet,
+			Stream:    s.stream,
+			Networks:  l.Networks,
+			PeersOnly: l.Accept == configs.AcceptPeers,
+		})
+	}
+	return out
+}
+
+func (d *daemon) openAPI() error {
+	if d.cfg.API.Off {
+		return nil
+	}
+	addr := d.cfg.API.Listen
+	s, err := open("tcp", addr)
+	if err != nil {
+		return cannotListen(d.cfg, "api.listen", "tcp", addr, err)
+	}
+	d.api = s.stream
+	return nil
+}
+
+// serveAPI starts the console. Calls go on should it fail later.
+func (d *daemon) serveAPI() error {
+	if d.api == nil {
+		return nil
+	}
+	server, err := console.New(console.Options{
+		Source:    d.proxy,
+		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
+		Listen:    d.api.Addr().String(),
+		TokenFile: d.cfg.API.TokenFile,
+		Version:   version(),
+		Log:       d.log,
+	})
+	if err != nil {
+		return &exitError{statusUsage, err}
+	}
+	d.console, d.served = server, make(chan struct{})
+	go func() {
+		defer close(d.served)
+		if err := server.Serve(d.api); err != nil {
+			d.log.Error("the API has failed, calls go on", "error", err)
+		}
+	}()
+	return nil
+}
+
+// consoleCounters gives the proxy's figures the names of the console.
+func consoleCounters(c b2bua.Counters) console.Counters {
+	return console.Counters{
+		CallsTotal:        c.Total,
+		CallsProtected:    c.Protected,
+		CallsRefused:      c.Refused,
+		CallsFailed:       c.Failed,
+		CallsActive:       c.Active,
+		StrangersAnswered: c.StrangersAnswered,
+		StrangersDropped:  c.StrangersDropped,
+		MessagesMalformed: c.MalformedCount,
+	}
+}
+
+// APIURL is where the console is asked, "" where there is none. For an address
+// that stands for all of this machine's it names the one that always works here.
+func (d *daemon) APIURL() string {
+	if d.api == nil {
+		return ""
+	}
+	addr, err := netip.ParseAddrPort(d.api.Addr().String())
+	if err != nil {
+		return "http://" + d.api.Addr().String()
+	}
+	return apiURL(addr)
+}
+
+func apiURL(addr netip.AddrPort) string {
+	switch ip := addr.Addr().Unmap(); {
+	case ip == netip.IPv4Unspecified():
+		addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port())
+	case ip == netip.IPv6Unspecified():
+		addr = netip.AddrPortFrom(netip.IPv6Loopback(), addr.Port())
+	}
+	return "http://" + addr.String()
+}
+
+// Shutdown ends the console, then the calls with BYE, and gives the sockets and
+// the media back. Calls whose far ends have not answered when ctx is done are
+// given up; the error says so.
+func (d *daemon) Shutdown(ctx context.Context) error {
+	var errs []error
+	if d.console != nil {
+		grace, cancel := context.WithTimeout(ctx, consoleGrace)
+		if err := d.console.Shutdown(grace); err != nil {
+			d.log.Debug("an answer of the API was cut off", "error", err)
+		}
+		cancel()
+		<-d.served
+	}
+	if d.api != nil {
+		d.api.Close()
+	}
+	if d.proxy != nil {
+		if err := d.proxy.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("not every far end has answered the BYE: %w", err))
+		}
+	}
+	for _, s := range d.sockets {
+		s.close() // the proxy has closed those that it took
+	}
+	if d.engine != nil {
+		errs = append(errs, d.engine.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends everything without waiting for the far ends of calls.
+func (d *daemon) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := d.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
