@@ -77,10 +77,12 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 	case err != nil:
 		c.change = nil
 		m.tx.Reply(408, "")
+		c.lost(m.to)
 	case res.Status < 200:
 	case res.Status >= 300:
 		c.change = nil
 		m.tx.Reply(res.Status, res.Reason)
+		c.lost(m.to)
 	case m.offer == nil && invite:
 		c.lateOffer(m, res)
 	case m.offer == nil: // an UPDATE that only refreshes
@@ -188,5 +190,16 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		case res.Status >= 200:
 			tx.Reply(res.Status, res.Reason)
 		}
+		c.lost(c.other(from))
 	}, fields...)
+}
+
+// lost ends the call where a leg's far end has said that it does not know the
+// call any more, or said nothing at all: the dialog has then released itself
+// (RFC 3261 section 12.2.1.2).
+func (c *Call) lost(l *Leg) {
+	if c.state != Ended && l.dialog.Ended() {
+		c.p.counters.failed.Add(1)
+		c.finish("the other side has lost the call")
+	}
 }

@@ -495,7 +495,7 @@ func TestConformNoPorts(t *testing.T) {
 				t.Errorf("range is taken, yet: %v", err)
 			}
 			s.Close()
-			if s, err = e.Open(addr, addr); err != nil {
+			if _, err := e.Open(addr, addr); err != nil {
 				t.Errorf("after Close: %v", err)
 			}
 		})

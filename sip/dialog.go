@@ -35,6 +35,9 @@ type User interface {
 	OnAckTimeout()
 }
 
+// maxServers bounds the server transactions of a dialog: each stays 64*T1.
+const maxServers = 64
+
 // Dialog is one leg's dialog (RFC 3261 section 12) with its transactions. It
 // begins with an INVITE sent by [Stack.Dial] or taken by [Incoming.Accept],
 // and keeps its Call-ID until the last late repetition was answered.
@@ -56,10 +59,11 @@ type Dialog struct {
 
 	initial   *ServerTx // callee: the INVITE
 	invite    *clientTx // caller: the INVITE
+	ackFields []Field   // of each ACK of the initial INVITE
 	cancelled bool
-	cancelDue bool // CANCEL waits for the first provisional response
-	byeDue    func()
-	acks      map[uint32]sentAck // by CSeq number
+	cancelDue bool   // CANCEL waits for the first provisional response
+	byeDue    func() // callee: a BYE that waits for the ACK
+	replaced  bool   // the Call-ID belongs to a newer INVITE
 	clients   []*clientTx
 	servers   []*ServerTx
 }
@@ -86,6 +90,7 @@ type Dial struct {
 	ContactUser string
 	MaxForwards int
 	Fields      []Field
+	AckFields   []Field // of the ACK of any 2xx (RFC 3261 section 8.2.2.3)
 	ContentType string
 	Body        []byte
 	Queue       *Queue
@@ -95,7 +100,7 @@ type Dial struct {
 // Dial sends an INVITE with a new Call-ID. It must be called on the queue.
 func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{stack: s, queue: o.Queue, user: o.User, callID: newToken() + newToken(), caller: true,
-		localTag: newToken(), localSeq: 1, contact: o.Flow.listener.ContactURI(o.ContactUser)}
+		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.listener.ContactURI(o.ContactUser)}
 	d.local = o.From.WithTag(d.localTag)
 	d.peer = peer{address: o.To.WithTag(""), target: o.URI, flow: o.Flow}
 	if !s.register(d) {
@@ -200,6 +205,10 @@ func (d *Dialog) hop(p *peer) Flow {
 }
 
 func (d *Dialog) receive(flow Flow, m *Message) {
+	if d.replaced {
+		d.stack.dispatch(flow, m)
+		return
+	}
 	if !m.IsRequest() {
 		d.receiveResponse(flow, m)
 		return
@@ -239,9 +248,7 @@ func (d *Dialog) receiveAck(flow Flow, m *Message, branch string) {
 		if t.state == txAccepted && m.To().Tag() == d.localTag && m.From().Tag() == d.peer.address.Tag() {
 			if t.ack2xx() {
 				d.peer.flow = flow
-				if due := d.byeDue; due != nil {
-					d.byeDue = nil
-					due()
+				if t == d.initial && d.sendDueBye() {
 					return
 				}
 				if !d.ended {
@@ -257,9 +264,10 @@ func (d *Dialog) receiveCancel(flow Flow, m *Message, branch string) {
 	in := &Incoming{Message: m, Flow: flow, stack: d.stack}
 	for _, t := range d.servers {
 		if t.invite() && t.branch == branch {
+			via, _ := ParseVia(m.Values("Via")[0])
 			res := NewResponse(m, 200, "", d.localTag)
 			d.stack.stampServer(res)
-			t.reply.send(res.Bytes(), nil)
+			flow.respondTo(via).send(res.Bytes(), nil)
 			if !t.Final() {
 				t.Reply(487, "")
 				if t == d.initial {
@@ -281,12 +289,22 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 		}
 	}
 	in := &Incoming{Message: m, Flow: flow, stack: d.stack}
-	switch {
-	case m.To().Tag() == "":
-		in.Reply(482, "") // the same call reached us by two ways: RFC 3261 section 8.2.2.2
+	switch to := m.To().Tag(); {
+	case to == "":
+		d.receiveOutside(in)
 		return
-	case d.ended, m.To().Tag() != d.localTag, m.From().Tag() != d.peer.address.Tag():
+	case to != d.localTag, m.From().Tag() != d.peer.address.Tag():
 		in.Reply(481, "")
+		return
+	case d.ended && d.confirmed && m.Method == "BYE":
+		in.Reply(200, "") // two BYEs cross
+		d.sendDueBye()
+		return
+	case d.ended:
+		in.Reply(481, "")
+		return
+	case len(d.servers) >= maxServers:
+		in.Reply(503, "", Field{"Retry-After", "32"})
 		return
 	}
 	seq, _, _ := m.CSeq()
@@ -295,7 +313,7 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 		return
 	}
 	if m.Method == "INVITE" {
-		if slices.ContainsFunc(d.servers, func(t *ServerTx) bool { return t.invite() && (!t.Final() || (t.state == txAccepted && !t.acked)) }) {
+		if d.invited() {
 			in.Reply(500, "", Field{"Retry-After", "3"})
 			return
 		}
@@ -313,7 +331,39 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	if m.Method == "INVITE" {
 		t.Reply(100, "")
 	}
+	fine := false
+	defer func() { // a user that panics must not leave the far end waiting
+		if !fine && !t.Final() {
+			t.Reply(500, "")
+		}
+	}()
 	d.user.OnRequest(t)
+	fine = true
+}
+
+// receiveOutside takes a request that has the Call-ID but names no dialog.
+func (d *Dialog) receiveOutside(in *Incoming) {
+	seq, _, _ := in.CSeq()
+	switch {
+	case in.Method != "INVITE":
+		d.stack.hand(in)
+	case !d.caller && !d.confirmed && d.ended && (seq != d.initial.seq || in.From().Tag() != d.peer.address.Tag()):
+		// We refused the INVITE and the caller tries again with what the refusal
+		// asked for, under the same Call-ID (RFC 3261 section 8.1.3.5).
+		d.discard()
+		d.replaced = true
+		d.stack.dispatch(in.Flow, in.Message)
+	default:
+		in.Reply(482, "") // the same call reached us by two ways: RFC 3261 section 8.2.2.2
+	}
+}
+
+// invited says whether an INVITE of the far end waits for its final response
+// or for the ACK of its 2xx.
+func (d *Dialog) invited() bool {
+	return slices.ContainsFunc(d.servers, func(t *ServerTx) bool {
+		return t.invite() && (!t.Final() || (t.state == txAccepted && !t.acked))
+	})
 }
 
 // inviting says whether an INVITE of this side has no final response yet.
@@ -326,7 +376,31 @@ func (d *Dialog) inviting() bool {
 // end marks the dialog over; it stays registered for late repetitions.
 func (d *Dialog) end() {
 	d.ended = true
+	d.bound()
 	d.retire()
+}
+
+// bound gives what is still under way in a dialog that is over an end, so that
+// the Call-ID comes back also where the far end or the user never answers.
+func (d *Dialog) bound() {
+	for _, t := range slices.Clone(d.servers) {
+		switch {
+		case t.Final():
+		case t.invite():
+			t.Reply(487, "") // RFC 3261 section 15.1.2
+		case t.linger == nil:
+			t.linger = d.after(64*T1, t.terminate)
+		}
+	}
+	for _, t := range d.clients {
+		if t.invite() && t.state == txProceeding && (t.timeout == nil || t.timeout.dead) {
+			t.timeout = d.after(64*T1, func() {
+				if t.state == txProceeding {
+					t.fail(ErrTimeout)
+				}
+			})
+		}
+	}
 }
 
 // retire gives the Call-ID back once nothing more is expected for it.

@@ -41,10 +41,9 @@ func (d *Dialog) onInitial(res *Message, err error) {
 // and one that crossed our CANCEL as well (section 15).
 func (d *Dialog) onInitial2xx(res *Message) {
 	tag := res.To().Tag()
-	seq, _, _ := res.CSeq()
-	if a, ok := d.acks[seq]; ok && a.tag == tag {
+	if a := d.invite.ackTo(tag); a != nil {
 		a.flow.send(a.wire, nil)
-		if !d.ended {
+		if !d.ended && tag == d.peer.address.Tag() {
 			d.user.OnAnswerRepeated(res)
 		}
 		return
@@ -53,14 +52,14 @@ func (d *Dialog) onInitial2xx(res *Message) {
 		return // a repetition before the user gave the ACK
 	}
 	p := peerOf(res, d.peer)
-	if d.confirmed {
-		d.release(res, p)
+	if d.confirmed || d.ended { // another fork, or one that is late
+		d.release(d.invite, p)
 		return
 	}
 	d.confirmed = true
 	d.peer = p
 	if d.cancelled {
-		d.release(res, p)
+		d.release(d.invite, p)
 		d.end()
 		d.user.OnRefused(nil, ErrCancelled)
 		return
@@ -80,41 +79,53 @@ func peerOf(res *Message, old peer) peer {
 	return p
 }
 
+// maxForks bounds the forks of one INVITE that are acknowledged.
+const maxForks = 16
+
 // release acknowledges a 2xx that nobody wants and says BYE to its sender.
-func (d *Dialog) release(res *Message, p peer) {
+func (d *Dialog) release(t *clientTx, p peer) {
+	if len(t.acks) >= maxForks {
+		return
+	}
+	d.ack(t, &p, "", nil, nil)
 	flow := d.hop(&p)
-	seq, _, _ := res.CSeq()
-	ack, _ := d.request("ACK", seq, &p, flow)
-	wire := ack.Bytes()
-	d.rememberAck(seq, sentAck{p.address.Tag(), wire, flow})
-	flow.send(wire, nil)
 	d.localSeq++
 	bye, branch := d.request("BYE", d.localSeq, &p, flow)
 	d.newClientTx(bye, branch, flow, func(*Message, error) {})
 }
 
-func (d *Dialog) rememberAck(seq uint32, a sentAck) {
-	if d.acks == nil {
-		d.acks = map[uint32]sentAck{}
+// ack builds and sends the ACK of a 2xx; t keeps it for repetitions.
+func (d *Dialog) ack(t *clientTx, p *peer, contentType string, body []byte, fields []Field) {
+	seq, _, _ := t.req.CSeq()
+	flow := d.hop(p)
+	ack, _ := d.request("ACK", seq, p, flow)
+	if t == d.invite {
+		ack.Fields = append(ack.Fields, d.ackFields...)
 	}
-	if old, ok := d.acks[seq]; ok && old.tag != a.tag {
-		return // a second fork's ACK is not kept: its 2xx stops with the BYE
-	}
-	d.acks[seq] = a
-	delete(d.acks, seq-2) // the ones before the last cannot be asked for again
-}
-
-// Ack acknowledges a 2xx to an INVITE of this side. The same ACK answers each
-// repetition of that 2xx.
-func (d *Dialog) Ack(res *Message, contentType string, body []byte, fields ...Field) {
-	seq, _, _ := res.CSeq()
-	flow := d.hop(&d.peer)
-	ack, _ := d.request("ACK", seq, &d.peer, flow)
 	ack.Fields = append(ack.Fields, fields...)
 	ack.SetBody(contentType, body)
 	wire := ack.Bytes()
-	d.rememberAck(seq, sentAck{d.peer.address.Tag(), wire, flow})
+	t.acks = append(t.acks, sentAck{p.address.Tag(), wire, flow})
 	flow.send(wire, nil)
+}
+
+// Ack acknowledges a 2xx to an INVITE of this side. The same ACK answers each
+// repetition of that 2xx, and a second call.
+func (d *Dialog) Ack(res *Message, contentType string, body []byte, fields ...Field) {
+	seq, _, _ := res.CSeq()
+	for _, t := range d.clients {
+		if n, _, _ := t.req.CSeq(); !t.invite() || n != seq {
+			continue
+		}
+		if a := t.ackTo(d.peer.address.Tag()); a != nil {
+			a.flow.send(a.wire, nil)
+		} else {
+			d.ack(t, &d.peer, contentType, body, fields)
+		}
+		return
+	}
+	// 64*T1 have passed: nobody can ask for it again.
+	d.ack(&clientTx{req: &Message{Fields: []Field{{"CSeq", cseq(seq, "INVITE")}}}}, &d.peer, contentType, body, fields)
 }
 
 // Cancel gives the INVITE up (RFC 3261 section 9.1): at once where a

@@ -1,7 +1,5 @@
 package sip
 
-import "slices"
-
 // Do sends a request within the dialog. handle gets provisional responses and
 // one final response or error; for an INVITE that was accepted, Ack must
 // follow. An INVITE while another one is pending fails with ErrPending.
@@ -10,7 +8,7 @@ func (d *Dialog) Do(method, contentType string, body []byte, handle func(*Messag
 		handle(nil, ErrTransport)
 		return
 	}
-	if method == "INVITE" && (d.inviting() || slices.ContainsFunc(d.servers, func(t *ServerTx) bool { return t.invite() && !t.Final() })) {
+	if method == "INVITE" && (d.inviting() || d.invited()) {
 		handle(nil, ErrPending)
 		return
 	}
@@ -22,18 +20,30 @@ func (d *Dialog) Do(method, contentType string, body []byte, handle func(*Messag
 	}
 	req.Fields = append(req.Fields, fields...)
 	req.SetBody(contentType, body)
-	seq := d.localSeq
-	d.newClientTx(req, branch, flow, func(res *Message, err error) {
-		if res != nil && method == "INVITE" && res.Status >= 200 && res.Status < 300 {
-			if a, ok := d.acks[seq]; ok {
+	over := false
+	var t *clientTx
+	t = d.newClientTx(req, branch, flow, func(res *Message, err error) {
+		accepted := res != nil && res.Status >= 200 && res.Status < 300
+		if accepted && method == "INVITE" {
+			if a := t.ackTo(d.peer.address.Tag()); a != nil {
 				a.flow.send(a.wire, nil)
 				return
 			}
+			if over {
+				if t.state == txCompleted { // late: the user was told of a failure
+					d.ack(t, &d.peer, "", nil, nil)
+				}
+				return // a repetition before the user gave the ACK
+			}
+		}
+		over = over || err != nil || res.Status >= 200
+		if accepted && (method == "INVITE" || method == "UPDATE") {
 			d.peer.target = contactOf(res, d.peer.target)
 		}
 		if res != nil && (res.Status == 481 || res.Status == 408) && !d.ended {
-			// RFC 3261 section 12.2.1.2: the far end has lost the dialog.
-			defer d.Bye(nil)
+			// RFC 3261 section 12.2.1.2: the far end has lost the dialog, which
+			// the handler sees by Ended.
+			d.Bye(nil)
 		}
 		handle(res, err)
 	})
@@ -41,7 +51,8 @@ func (d *Dialog) Do(method, contentType string, body []byte, handle func(*Messag
 
 // Bye ends a confirmed dialog; done, where given, is called when the far end
 // has answered or will not. A callee that still waits for the ACK says BYE
-// behind it (RFC 3261 section 15).
+// behind it (RFC 3261 section 15), or 64*T1 after its 2xx; a caller that has
+// not given the ACK yet sends one without body first.
 func (d *Dialog) Bye(done func(), fields ...Field) {
 	if done == nil {
 		done = func() {}
@@ -61,28 +72,40 @@ func (d *Dialog) Bye(done func(), fields ...Field) {
 			}
 		})
 	}
-	d.ended = true
-	if t := d.initial; t != nil && t.state == txAccepted && !t.acked {
-		d.byeDue = send
-		t.timeout.stop()
-		t.timeout = d.after(64*T1, func() {
-			t.resend.stop()
-			if due := d.byeDue; due != nil {
-				d.byeDue = nil
-				due()
-			}
-		})
-		return
+	for _, t := range d.clients {
+		if t.invite() && t.state == txAccepted && t.ackTo(d.peer.address.Tag()) == nil {
+			d.ack(t, &d.peer, "", nil, nil)
+		}
 	}
-	send()
+	d.ended = true
+	d.bound()
+	d.byeDue = send
+	if t := d.initial; t == nil || t.state != txAccepted || t.acked {
+		d.sendDueBye()
+	}
+}
+
+// sendDueBye sends the BYE that waited for the ACK, if there is one.
+func (d *Dialog) sendDueBye() bool {
+	due := d.byeDue
+	if due == nil {
+		return false
+	}
+	d.byeDue = nil
+	if t := d.initial; t != nil && t.state == txAccepted {
+		t.settle()
+	}
+	due()
+	return true
 }
 
 // Closed marks the dialog over after the far end's BYE, which the user
-// answers by itself.
+// answers by itself. INVITEs that wait for their final response get 487.
 func (d *Dialog) Closed() {
-	if t := d.initial; t != nil {
-		t.resend.stop()
-		t.timeout.stop()
+	for _, t := range d.servers {
+		if t.state == txAccepted {
+			t.settle()
+		}
 	}
 	d.end()
 }

@@ -1,5 +1,5 @@
 // Package sip holds what a SIP user agent needs of RFC 3261: messages,
-// transports, transactions and dialogs, built on the parser of sipgo.
+// transports, transactions and dialogs.
 //
 // # How a message travels
 //
@@ -11,8 +11,8 @@
 // that came before a re-INVITE is handled before it.
 //
 // Transactions belong to a dialog and run on its queue alone, so they need no
-// locks. They are our own and not sipgo's, because sipgo hands responses over
-// on a channel to another goroutine: a BYE that was read after the 200 could
+// locks. They are our own and not a library's, because the usual ones hand
+// messages over to a goroutine each: a BYE that was read after the 200 could
 // then overtake it.
 //
 // # Who owns what

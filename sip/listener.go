@@ -5,8 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"strconv"
-	"strings"
+	"time"
 )
 
 // ListenerOptions say where a listener is. Exactly one of Packet and Stream is
@@ -73,7 +72,9 @@ func (l *Listener) readPackets() {
 				return
 			}
 			// An ICMP error of an earlier datagram surfaces here on some
-			// systems; it says nothing about the socket.
+			// systems; it says nothing about the socket. An error that stays
+			// must not take a processor.
+			time.Sleep(time.Millisecond)
 			continue
 		}
 		ua, ok := from.(*net.UDPAddr)
@@ -109,6 +110,10 @@ type Flow struct {
 	listener *Listener
 	remote   netip.AddrPort
 	conn     *streamConn // TCP: the connection that a message came in on
+
+	// TCP, of a response: where a connection is opened to when conn has ended
+	// (RFC 3261 section 18.2.2); the port of remote is none that is listened at.
+	back netip.AddrPort
 }
 
 // Listener returns the own end.
@@ -143,52 +148,17 @@ func (f Flow) send(b []byte, fail func(error)) {
 // respondTo returns the flow on which a response to a request that came over
 // this one goes back (RFC 3261 section 18.2.2, RFC 3581 section 4).
 func (f Flow) respondTo(top Via) Flow {
-	if f.reliable() {
-		return f
-	}
-	if _, ok := param(top.Params, "rport"); ok {
-		return f
-	}
 	port := top.Port
 	if port == 0 {
 		port = 5060
 	}
-	f.remote = netip.AddrPortFrom(f.remote.Addr(), uint16(port))
+	sentBy := netip.AddrPortFrom(f.remote.Addr(), uint16(port))
+	if f.reliable() {
+		f.back = sentBy
+		return f
+	}
+	if _, ok := param(top.Params, "rport"); !ok {
+		f.remote = sentBy
+	}
 	return f
-}
-
-// stampVia adds received and rport to the topmost Via of a request (RFC 3261
-// section 18.2.1, RFC 3581 section 4).
-func stampVia(m *Message, from netip.AddrPort) {
-	for i := range m.Fields {
-		if m.Fields[i].Name != "Via" {
-			continue
-		}
-		values := splitList(m.Fields[i].Value)
-		v, err := ParseVia(values[0])
-		if err != nil {
-			return
-		}
-		value := values[0]
-		if val, ok := param(v.Params, "rport"); ok && val == "" {
-			value = replaceParam(value, "rport", strconv.Itoa(int(from.Port()))) + ";received=" + from.Addr().String()
-		} else if v.Host != from.Addr().String() {
-			value += ";received=" + from.Addr().String()
-		}
-		values[0] = value
-		m.Fields[i].Value = strings.Join(values, ", ")
-		return
-	}
-}
-
-// replaceParam gives the valueless parameter name a value.
-func replaceParam(s, name, value string) string {
-	parts := strings.Split(s, ";")
-	for i, p := range parts[1:] {
-		if k, _, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(strings.TrimSpace(k), name) {
-			parts[i+1] = name + "=" + value
-			break
-		}
-	}
-	return strings.Join(parts, ";")
 }

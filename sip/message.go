@@ -11,7 +11,7 @@ type Field struct{ Name, Value string }
 
 // Message is a SIP request or response (RFC 3261 section 7). Header fields
 // keep their order and their octets, so what is not understood travels on as
-// it came. A message is not changed any more once it was sent or handed over.
+// it came; Content-Length is none of them, it is len(Body). A message is not changed any more once it was sent or handed over.
 type Message struct {
 	Method string // request: the method; response: ""
 	URI    URI    // request: the Request-URI
@@ -109,10 +109,14 @@ func (m *Message) CallID() string { return m.Get("Call-ID") }
 // CSeq returns number and method of the CSeq field; ok is false where it is
 // absent or malformed (RFC 3261 section 8.1.1.5: below 2^31).
 func (m *Message) CSeq() (seq uint32, method string, ok bool) {
-	num, method, found := strings.Cut(m.Get("CSeq"), " ")
-	n, err := strconv.ParseUint(num, 10, 32)
-	method = strings.TrimSpace(method)
-	if !found || err != nil || n >= 1<<31 || method == "" {
+	v := m.Get("CSeq")
+	blank := strings.IndexAny(v, " \t")
+	if blank < 0 {
+		return 0, "", false
+	}
+	n, err := strconv.ParseUint(v[:blank], 10, 31)
+	method = strings.TrimLeft(v[blank:], " \t")
+	if err != nil || !isToken(method) {
 		return 0, "", false
 	}
 	return uint32(n), method, true
@@ -131,14 +135,16 @@ func (m *Message) ContentType() string {
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
-// SetBody sets body and Content-Type; an empty body removes the type.
+// SetBody sets body and Content-Type; an empty body removes the type, an empty
+// type leaves the fields as they are.
 func (m *Message) SetBody(contentType string, body []byte) {
 	m.Body = body
-	if len(body) == 0 {
+	switch {
+	case len(body) == 0:
 		m.Remove("Content-Type")
-		return
+	case contentType != "":
+		m.Set("Content-Type", contentType)
 	}
-	m.Set("Content-Type", contentType)
 }
 
 // Clone returns a copy whose fields may be changed; the body is shared.
@@ -149,7 +155,9 @@ func (m *Message) Clone() *Message {
 }
 
 // Bytes returns the message as sent. Content-Length is always written and
-// always true, whatever stands among the fields.
+// always true, whatever stands among the fields. Fields are written as they
+// are: who takes values from elsewhere than a parsed message keeps line ends
+// out of them.
 func (m *Message) Bytes() []byte {
 	size := 64 + len(m.Body)
 	for _, f := range m.Fields {
@@ -169,7 +177,7 @@ func (m *Message) Bytes() []byte {
 		b = append(b, "\r\n"...)
 	}
 	for _, f := range m.Fields {
-		if f.Name == "Content-Length" {
+		if strings.EqualFold(f.Name, "Content-Length") {
 			continue
 		}
 		b = append(b, f.Name...)

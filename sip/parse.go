@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
-
-	sipgo "github.com/emiago/sipgo/sip"
 )
 
 // MaxMessage bounds a message, in octets: that of a UDP datagram.
@@ -16,65 +15,198 @@ const MaxMessage = 65535
 // many short lines cannot cost more than it is long.
 const maxFields = 256
 
-// parser leaves every header field but Content-Length as text. sipgo's typed
-// headers would make one malformed Contact lose the whole message, where
-// RFC 3261 section 16.3 asks for a 400.
-var parser = sipgo.NewParser(sipgo.WithHeadersParsers(sipgo.HeadersParser{
-	"content-length": sipgo.DefaultHeadersParser()["content-length"],
-	"l":              sipgo.DefaultHeadersParser()["l"],
-}))
-
 // ErrMalformed is wrapped by every error of Parse.
 var ErrMalformed = errors.New("sip: malformed message")
 
-// Parse reads one datagram. Where the start line and header fields could be
-// read but the body is shorter than Content-Length says, the message comes
-// back beside the error, so that a request can be answered 400.
+func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
+
+// Parse reads one datagram. Where the start line could be read but not all of
+// the rest, or the body is shorter than Content-Length says, the message comes
+// back beside the error, so that a request can be answered 400; it holds
+// nothing then that could not be sent. Content-Length is not among the fields
+// of what comes back: [Message.Bytes] writes it.
 func Parse(b []byte) (*Message, error) {
 	if len(b) > MaxMessage {
-		return nil, fmt.Errorf("%w: longer than %d octets", ErrMalformed, MaxMessage)
+		return nil, malformed("longer than " + strconv.Itoa(MaxMessage) + " octets")
 	}
-	raw, err := parser.ParseSIP(bytes.TrimLeft(b, "\r\n"))
-	if raw == nil {
-		return nil, fmt.Errorf("%w: not SIP", ErrMalformed)
+	b = bytes.TrimLeft(b, "\r\n")
+	h := parseHead(b)
+	if h.message == nil {
+		return nil, h.err
 	}
-	m, cerr := convert(raw)
-	if cerr != nil {
-		return nil, cerr
+	body := b[h.size:]
+	switch {
+	case h.length < 0: // the datagram's end is the body's
+	case h.length > len(body):
+		h.fail("body shorter than Content-Length")
+	default:
+		body = body[:h.length] // RFC 3261 section 18.3: the rest is no part of it
 	}
-	if err != nil {
-		if errors.Is(err, sipgo.ErrParseReadBodyIncomplete) {
-			return m, fmt.Errorf("%w: body shorter than Content-Length", ErrMalformed)
-		}
-		return nil, fmt.Errorf("%w: header fields", ErrMalformed)
+	if len(body) > 0 {
+		h.message.Body = bytes.Clone(body)
 	}
-	return m, nil
+	return h.message, h.err
 }
 
-func convert(raw sipgo.Message) (*Message, error) {
-	m := &Message{Body: raw.Body()}
-	var fields []sipgo.Header
-	switch r := raw.(type) {
-	case *sipgo.Request:
-		m.Method = string(r.Method)
-		u, err := ParseURI(r.Recipient.String())
-		if err != nil {
-			return nil, fmt.Errorf("%w: Request-URI", ErrMalformed)
+// head is what stands before a body.
+type head struct {
+	message *Message
+	size    int   // octets, the empty line included
+	length  int   // the Content-Length; -1 where absent or unreadable
+	err     error // the first thing that was wrong
+}
+
+func (h *head) fail(what string) {
+	if h.err == nil {
+		h.err = malformed(what)
+	}
+}
+
+// parseHead reads start line and header fields. Values stay text: one
+// malformed Contact must not lose the whole message, where RFC 3261 section
+// 16.3 asks for a 400.
+func parseHead(b []byte) head {
+	h := head{length: -1}
+	line, rest, ok := bytes.Cut(b, crlf)
+	if !ok {
+		h.fail("not SIP")
+		return h
+	}
+	h.startLine(string(line))
+	if h.message == nil {
+		h.fail("not SIP")
+		return h
+	}
+	h.message.Fields = make([]Field, 0, 16)
+	for {
+		line, rest, ok = bytes.Cut(rest, crlf)
+		if !ok {
+			h.fail("no end of the header fields")
+			h.size = len(b)
+			return h
 		}
-		m.URI = u
-		fields = r.Headers()
-	case *sipgo.Response:
-		m.Status, m.Reason = r.StatusCode, r.Reason
-		fields = r.Headers()
+		if len(line) == 0 {
+			h.size = len(b) - len(rest)
+			return h
+		}
+		if len(rest) > 0 && isBlank(rest[0]) {
+			line, rest = unfold(line, rest)
+		}
+		if len(h.message.Fields) == maxFields {
+			h.fail("more than " + strconv.Itoa(maxFields) + " header fields")
+			h.size = len(b)
+			return h
+		}
+		h.field(line)
 	}
-	if len(fields) > maxFields {
-		return nil, fmt.Errorf("%w: more than %d header fields", ErrMalformed, maxFields)
+}
+
+var crlf = []byte("\r\n")
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// unfold joins a field's continuation lines to it (RFC 3261 section 7.3.1).
+func unfold(line, rest []byte) (whole, after []byte) {
+	whole = append([]byte(nil), bytes.TrimRight(line, " \t")...)
+	for len(rest) > 0 && isBlank(rest[0]) {
+		more, next, ok := bytes.Cut(rest, crlf)
+		if !ok {
+			break
+		}
+		whole = append(whole, ' ')
+		whole = append(whole, bytes.Trim(more, " \t")...)
+		rest = next
 	}
-	m.Fields = make([]Field, 0, len(fields))
-	for _, h := range fields {
-		m.Fields = append(m.Fields, Field{canonical(h.Name()), h.Value()})
+	return whole, rest
+}
+
+// field reads one line. What would be unsafe to write again is left out or
+// blanked, beside the error.
+func (h *head) field(line []byte) {
+	name, value, ok := bytes.Cut(line, []byte(":"))
+	name = bytes.TrimRight(name, " \t")
+	if !ok || !isToken(string(name)) {
+		h.fail("header field without a name")
+		return
 	}
-	return m, nil
+	f := Field{canonical(string(name)), strings.Trim(string(value), " \t")}
+	if hasControl(f.Value) {
+		h.fail("control characters in " + f.Name)
+		f.Value = strings.Trim(strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return ' '
+			}
+			return r
+		}, f.Value), " ")
+	}
+	if f.Name == "Content-Length" {
+		n, err := strconv.ParseUint(f.Value, 10, 31)
+		if err != nil || (h.length >= 0 && h.length != int(n)) {
+			h.fail("Content-Length")
+			h.length = -1
+			return
+		}
+		h.length = int(n)
+		return
+	}
+	h.message.Fields = append(h.message.Fields, f)
+}
+
+// startLine makes the message, or leaves it nil where the line is not SIP.
+func (h *head) startLine(s string) {
+	if len(s) > 4 && strings.EqualFold(s[:4], "SIP/") {
+		version, rest, _ := strings.Cut(s[4:], " ")
+		code, reason, _ := strings.Cut(rest, " ")
+		status, err := strconv.ParseUint(code, 10, 16)
+		if version != "2.0" || err != nil || len(code) != 3 || status < 100 || status > 699 || hasControl(reason) {
+			return
+		}
+		h.message = &Message{Status: int(status), Reason: reason}
+		return
+	}
+	method, rest, _ := strings.Cut(s, " ")
+	last := strings.LastIndexByte(rest, ' ')
+	if last < 0 || !isToken(method) || len(method) > 64 {
+		return
+	}
+	version := rest[last+1:]
+	if len(version) < 4 || !strings.EqualFold(version[:4], "SIP/") {
+		return
+	}
+	h.message = &Message{Method: method} // case counts: RFC 3261 section 7.1
+	if version[4:] != "2.0" {
+		h.fail("SIP version")
+	}
+	u, err := ParseURI(rest[:last])
+	if err != nil {
+		h.fail("Request-URI")
+	}
+	h.message.URI = u
+}
+
+// isToken recognises a token of RFC 3261 section 25.1.
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if !isAlnum(c) && strings.IndexByte("-.!%*_+`'~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isAlnum(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// hasControl finds what would end a line or a string somewhere on the way.
+func hasControl(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // compact holds the one-letter names of RFC 3261 section 7.3.3 and of the
@@ -102,91 +234,11 @@ var known = func() map[string]string {
 }()
 
 func canonical(name string) string {
+	if n, ok := known[name]; ok {
+		return n
+	}
 	if n, ok := known[strings.ToLower(name)]; ok {
 		return n
 	}
 	return name
-}
-
-// Via is one parsed value of a Via field (RFC 3261 section 20.42).
-type Via struct {
-	Transport string // upper case
-	Host      string // sent-by, without brackets
-	Port      int    // 0 if absent
-	Params    string // ";branch=…"
-}
-
-// ParseVia reads one value of a Via field.
-func ParseVia(s string) (Via, error) {
-	proto, rest, ok := strings.Cut(strings.TrimSpace(s), " ")
-	parts := strings.Split(proto, "/")
-	if !ok || len(parts) != 3 || !strings.EqualFold(parts[0], "SIP") || parts[1] != "2.0" {
-		return Via{}, fmt.Errorf("%w: Via", ErrMalformed)
-	}
-	rest = strings.TrimSpace(rest)
-	v := Via{Transport: strings.ToUpper(parts[2])}
-	if i := strings.IndexByte(rest, ';'); i >= 0 {
-		v.Params, rest = rest[i:], strings.TrimSpace(rest[:i])
-	}
-	u, err := ParseURI("sip:" + strings.ReplaceAll(rest, " ", ""))
-	if err != nil || u.User != "" {
-		return Via{}, fmt.Errorf("%w: Via", ErrMalformed)
-	}
-	v.Host, v.Port = u.Host, u.Port
-	return v, nil
-}
-
-// Branch returns the branch parameter, or "".
-func (v Via) Branch() string { b, _ := param(v.Params, "branch"); return b }
-
-// validate checks what every request needs (RFC 3261 section 8.1.1) and gives
-// the sentence for a 400. sipgo leaves absent fields nil and lets a CSeq of
-// another method pass.
-func validate(m *Message) error {
-	for _, name := range []string{"Via", "From", "To", "Call-ID", "CSeq"} {
-		n := 0
-		for _, f := range m.Fields {
-			if f.Name == name {
-				n++
-			}
-		}
-		if n == 0 {
-			return fmt.Errorf("%w: no %s", ErrMalformed, name)
-		}
-		if n > 1 && name != "Via" {
-			return fmt.Errorf("%w: more than one %s", ErrMalformed, name)
-		}
-	}
-	_, method, ok := m.CSeq()
-	if !ok {
-		return fmt.Errorf("%w: CSeq", ErrMalformed)
-	}
-	if m.IsRequest() && method != m.Method {
-		return fmt.Errorf("%w: CSeq names another method", ErrMalformed)
-	}
-	if id := m.CallID(); id == "" || len(id) > 512 {
-		return fmt.Errorf("%w: Call-ID", ErrMalformed)
-	}
-	from, err := ParseAddress(m.Get("From"))
-	if err != nil || len(from.Tag()) > 256 {
-		return fmt.Errorf("%w: From", ErrMalformed)
-	}
-	if m.IsRequest() && from.Tag() == "" {
-		return fmt.Errorf("%w: From has no tag", ErrMalformed)
-	}
-	if to, err := ParseAddress(m.Get("To")); err != nil || len(to.Tag()) > 256 {
-		return fmt.Errorf("%w: To", ErrMalformed)
-	}
-	vias := m.Values("Via")
-	if len(vias) == 0 {
-		return fmt.Errorf("%w: Via", ErrMalformed)
-	}
-	v, err := ParseVia(vias[0])
-	if err != nil {
-		return err
-	}
-	if b := v.Branch(); b == "" || len(b) > 256 {
-		return fmt.Errorf("%w: Via has no branch", ErrMalformed)
-	}
-	return nil
 }

@@ -33,6 +33,13 @@ func (q *Queue) Post(f func()) {
 	}
 }
 
+// depth counts what waits.
+func (q *Queue) depth() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.pending)
+}
+
 func (q *Queue) run() {
 	for {
 		q.mu.Lock()

@@ -11,17 +11,27 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Timers of RFC 3261 section 17.1.1.1 and appendix A.
 const (
-	T1 = 500_000_000   // 500 ms, in nanoseconds: the estimate of a round trip
-	T2 = 4_000_000_000 // 4 s: the longest interval between retransmissions
-	T4 = 5_000_000_000 // 5 s: how long a message may stay in the network
+	T1 = 500 * time.Millisecond // the estimate of a round trip
+	T2 = 4 * time.Second        // the longest interval between retransmissions
+	T4 = 5 * time.Second        // how long a message may stay in the network
 )
 
+// packetBuffer is what a UDP socket may hold unread, in octets: a burst of
+// several hundred INVITEs.
+const packetBuffer = 2 << 20
+
+// maxQueued bounds the messages that wait for one dialog; what comes beyond is
+// lost as it would be on the way.
+const maxQueued = 1024
+
 // Handler gets the requests that belong to no dialog. It runs on the reader
-// of the listener and must not block.
+// of the listener, or on the queue of a dialog that has ended where the
+// Call-ID is used again, and must not block.
 type Handler func(*Incoming)
 
 // Options of a stack.
@@ -66,6 +76,9 @@ func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
 			return nil, fmt.Errorf("sip: listener %s: not a UDP address: %v", o.Name, o.Packet.LocalAddr())
 		}
 		l.Network, l.local = "udp", ua.AddrPort()
+		if c, ok := o.Packet.(interface{ SetReadBuffer(int) error }); ok {
+			c.SetReadBuffer(packetBuffer) // as much as the system allows
+		}
 	case o.Stream != nil && o.Packet == nil:
 		ta, ok := o.Stream.Addr().(*net.TCPAddr)
 		if !ok {
@@ -170,20 +183,38 @@ func (s *Stack) receive(flow Flow, m *Message, err error) {
 }
 
 func (s *Stack) dispatch(flow Flow, m *Message) {
-	s.mu.RLock()
-	d := s.dialogs[m.CallID()]
-	s.mu.RUnlock()
+	d := s.dialog(m.CallID())
 	if d != nil {
-		d.queue.Post(func() { d.receive(flow, m) })
+		if d.queue.depth() < maxQueued {
+			d.queue.Post(func() { d.receive(flow, m) })
+		}
 		return
 	}
-	if !m.IsRequest() {
-		return
+	if m.IsRequest() {
+		s.hand(&Incoming{Message: m, Flow: flow, stack: s})
 	}
+}
+
+// hand gives a request to the handler, and answers 500 for one that panics
+// before it made a dialog of it.
+func (s *Stack) hand(in *Incoming) {
 	if s.handler == nil {
 		return
 	}
-	s.handler(&Incoming{Message: m, Flow: flow, stack: s})
+	fine := false
+	defer func() {
+		if !fine && s.dialog(in.CallID()) == nil {
+			in.Reply(500, "")
+		}
+	}()
+	s.handler(in)
+	fine = true
+}
+
+func (s *Stack) dialog(callID string) *Dialog {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.dialogs[callID]
 }
 
 // refuseMalformed answers 400 where the request has enough to be answered and
@@ -196,10 +227,7 @@ func (s *Stack) refuseMalformed(flow Flow, m *Message, err error) {
 	if _, perr := ParseVia(vias[0]); perr != nil {
 		return
 	}
-	in := &Incoming{Message: m, Flow: flow, stack: s, malformed: err}
-	if s.handler != nil {
-		s.handler(in)
-	}
+	s.hand(&Incoming{Message: m, Flow: flow, stack: s, malformed: err})
 }
 
 // register claims a Call-ID; false where it is taken.

@@ -1,23 +1,21 @@
 package sip
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	sipgo "github.com/emiago/sipgo/sip"
 )
 
 const (
-	maxStreams    = 1024             // connections of one listener, in and out
-	maxOutgoing   = 256              // messages waiting for one connection
-	firstMessage  = 32 * time.Second // an inbound connection that says nothing is closed after it
-	streamTimeout = 10 * time.Second // for a dial and for a write
+	maxStreams     = 1024             // connections of one listener, in and out
+	maxOutgoing    = 256              // messages waiting for one connection
+	messageTimeout = 32 * time.Second // for the first message of an inbound connection, and for the rest of one that began
+	streamTimeout  = 10 * time.Second // for a dial and for a write
+	quietTime      = 60 * time.Second // a connection that was quiet so long makes room for another one
 )
 
 var (
@@ -47,6 +45,7 @@ type streamConn struct {
 	out    chan outgoing
 	done   chan struct{}
 	once   sync.Once
+	heard  atomic.Int64 // when something was read or dialled last, in nanoseconds of Unix time
 	mu     sync.Mutex
 	conn   net.Conn // nil until dialled
 }
@@ -93,20 +92,49 @@ func (s *streams) accept() {
 	}
 }
 
-// add registers a connection; nil where the limit is reached.
+// add registers a connection that was accepted; nil where the limit is reached.
 func (s *streams) add(remote netip.AddrPort, conn net.Conn) *streamConn {
-	c := &streamConn{s: s, remote: remote, conn: conn, out: make(chan outgoing, maxOutgoing), done: make(chan struct{})}
+	s.makeRoom()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c := s.newConn(remote, conn)
+	if c != nil {
+		s.wg.Add(1) // for the reader
+	}
+	return c
+}
+
+// newConn registers a connection and counts its writer. The caller holds mu.
+func (s *streams) newConn(remote netip.AddrPort, conn net.Conn) *streamConn {
 	if s.closed || len(s.conns) >= maxStreams {
 		return nil
 	}
+	c := &streamConn{s: s, remote: remote, conn: conn, out: make(chan outgoing, maxOutgoing), done: make(chan struct{})}
+	c.heard.Store(time.Now().UnixNano())
 	s.conns[c] = struct{}{}
-	s.wg.Add(1) // for the writer
-	if conn != nil {
-		s.wg.Add(1) // and the reader
-	}
+	s.wg.Add(1)
 	return c
+}
+
+// makeRoom closes the connection that was quiet longest where the limit is
+// reached, so that idle connections of strangers lock nobody out.
+func (s *streams) makeRoom() {
+	s.mu.Lock()
+	if len(s.conns) < maxStreams {
+		s.mu.Unlock()
+		return
+	}
+	var quietest *streamConn
+	oldest := time.Now().Add(-quietTime).UnixNano()
+	for c := range s.conns {
+		if at := c.heard.Load(); at < oldest {
+			quietest, oldest = c, at
+		}
+	}
+	s.mu.Unlock()
+	if quietest != nil {
+		quietest.close()
+	}
 }
 
 // send uses the connection that the flow names, then one that was dialled to
@@ -114,21 +142,16 @@ func (s *streams) add(remote netip.AddrPort, conn net.Conn) *streamConn {
 func (s *streams) send(f Flow, b []byte, fail func(error)) {
 	c := f.conn
 	if c == nil || c.isClosed() {
-		s.mu.Lock()
-		c = s.dialed[f.remote]
-		s.mu.Unlock()
-	}
-	if c == nil || c.isClosed() {
-		if c = s.add(f.remote, nil); c == nil {
+		to := f.remote
+		if f.back.IsValid() {
+			to = f.back
+		}
+		if c = s.dialedTo(to); c == nil {
 			if fail != nil {
 				fail(errStreamLimit)
 			}
 			return
 		}
-		s.mu.Lock()
-		s.dialed[f.remote] = c
-		s.mu.Unlock()
-		go c.dialAndWrite()
 	}
 	select {
 	case c.out <- outgoing{b, fail}:
@@ -140,6 +163,29 @@ func (s *streams) send(f Flow, b []byte, fail func(error)) {
 			fail(errStreamFull)
 		}
 	}
+}
+
+// dialedTo returns the connection that was dialled to an address, or dials;
+// nil where the limit is reached.
+func (s *streams) dialedTo(remote netip.AddrPort) *streamConn {
+	s.mu.Lock()
+	c := s.dialed[remote]
+	s.mu.Unlock()
+	if c != nil && !c.isClosed() {
+		return c
+	}
+	s.makeRoom()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.dialed[remote]; c != nil && !c.isClosed() {
+		return c // another dialog was faster
+	}
+	c = s.newConn(remote, nil)
+	if c != nil {
+		s.dialed[remote] = c
+		go c.dialAndWrite()
+	}
+	return c
 }
 
 func (s *streams) close() {
@@ -252,53 +298,38 @@ func (c *streamConn) write() {
 func (c *streamConn) read(conn net.Conn, inbound bool) {
 	defer c.s.wg.Done()
 	defer c.close()
-	frames := parser.NewSIPStream()
-	defer frames.Close()
 	flow := Flow{listener: c.s.l, remote: c.remote, conn: c}
+	var frames framer
 	buf := make([]byte, 16<<10)
+	limited := inbound // a deadline is set; what trickles in does not move it
 	if inbound {
-		conn.SetReadDeadline(time.Now().Add(firstMessage))
+		conn.SetReadDeadline(time.Now().Add(messageTimeout))
 	}
-	empty := true // nothing of a message is buffered
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {
 			return
 		}
-		b := buf[:n]
-		if empty {
-			if ping := bytes.HasPrefix(b, []byte("\r\n\r\n")); ping {
-				flow.send([]byte("\r\n"), nil) // RFC 5626 section 4.4.1
-			}
-			if b = bytes.TrimLeft(b, "\r\n"); len(b) == 0 {
-				continue
-			}
-		}
-		frames.Write(b)
+		c.heard.Store(time.Now().UnixNano())
+		frames.write(buf[:n])
 		for {
-			raw, _, err := frames.ParseNext()
-			if err != nil {
-				empty = frames.Buffer().Len() == 0 && raw == nil
-				if isPartial(err) {
-					break
-				}
-				c.s.l.stack.receive(flow, nil, ErrMalformed)
-				return
-			}
-			conn.SetReadDeadline(time.Time{})
-			m, err := convert(raw)
-			c.s.l.stack.receive(flow, m, err)
-			if rest := frames.Buffer(); rest.Len() > 0 {
-				trimmed := bytes.TrimLeft(rest.Bytes(), "\r\n")
-				rest.Next(rest.Len() - len(trimmed))
-			}
-			if empty = frames.Buffer().Len() == 0; empty {
+			m, err := frames.next()
+			if m == nil && err == nil {
 				break
 			}
+			c.s.l.stack.receive(flow, m, err)
+			if m == nil {
+				return
+			}
+			limited = false
+			conn.SetReadDeadline(time.Time{})
+		}
+		if frames.ping() {
+			flow.send([]byte("\r\n"), nil)
+		}
+		if frames.partial() && !limited {
+			limited = true
+			conn.SetReadDeadline(time.Now().Add(messageTimeout))
 		}
 	}
-}
-
-func isPartial(err error) bool {
-	return errors.Is(err, sipgo.ErrParseSipPartial) || errors.Is(err, sipgo.ErrParseEOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -63,6 +63,7 @@ type clientTx struct {
 	state   txState
 	handle  func(*Message, error) // each 1xx, each 2xx of an INVITE, one final response or error
 	ack     []byte                // of a non-2xx
+	acks    []sentAck             // of 2xx, one per fork
 	resend  *timer                // A or E
 	timeout *timer                // B or F
 	linger  *timer                // D, K or M
@@ -110,9 +111,28 @@ func (t *clientTx) armResend(wait time.Duration) {
 	})
 }
 
+// fail gives the request up. An INVITE that was sent is waited for a little
+// more: a 2xx that comes late must be acknowledged and released, or the callee
+// sits in a call without a caller.
 func (t *clientTx) fail(err error) {
-	t.terminate()
+	if t.invite() && err != ErrTransport {
+		t.state = txCompleted
+		t.stopTimers()
+		t.linger = t.d.after(64*T1, t.terminate)
+	} else {
+		t.terminate()
+	}
 	t.handle(nil, err)
+}
+
+// ackTo returns the ACK that was sent to the fork with that To tag, or nil.
+func (t *clientTx) ackTo(tag string) *sentAck {
+	for i := range t.acks {
+		if t.acks[i].tag == tag {
+			return &t.acks[i]
+		}
+	}
+	return nil
 }
 
 // receive handles a response that matched by branch and method.
@@ -120,11 +140,12 @@ func (t *clientTx) receive(res *Message) {
 	switch {
 	case res.Status < 200:
 		if t.state == txCalling || t.state == txProceeding {
-			t.state = txProceeding
-			if t.invite() {
-				t.resend.stop()
-				t.timeout.stop()
+			// Only the first one stops the timers: the limit that a CANCEL sets
+			// stays.
+			if t.invite() && t.state == txCalling {
+				t.stopTimers()
 			}
+			t.state = txProceeding
 			t.handle(res, nil)
 		}
 	case res.Status < 300 && t.invite():
@@ -134,7 +155,7 @@ func (t *clientTx) receive(res *Message) {
 			t.stopTimers()
 			t.linger = t.d.after(64*T1, t.terminate) // timer M
 			t.handle(res, nil)
-		case txAccepted:
+		case txAccepted, txCompleted: // another fork's, also behind a refusal
 			t.handle(res, nil)
 		}
 	default:
@@ -142,11 +163,11 @@ func (t *clientTx) receive(res *Message) {
 		case txCalling, txProceeding:
 			t.state = txCompleted
 			t.stopTimers()
-			wait := 64 * time.Duration(T1) // timer D
+			wait := 64 * T1 // timer D
 			if !t.invite() {
 				wait = T4 // timer K
 			}
-			if t.flow.reliable() {
+			if t.flow.reliable() && !t.invite() {
 				wait = 0
 			}
 			if t.invite() {
@@ -161,21 +182,23 @@ func (t *clientTx) receive(res *Message) {
 			t.handle(res, nil)
 		case txCompleted:
 			if t.invite() {
+				if t.ack == nil { // the first refusal, behind a timeout
+					t.ack = t.ackFor(res)
+				}
 				t.flow.send(t.ack, nil)
 			}
 		}
 	}
 }
 
-// ackFor builds the ACK of a non-2xx response (RFC 3261 section 17.1.1.3).
+// ackFor builds the ACK of a non-2xx response (RFC 3261 section 17.1.1.3). It
+// must not repeat Require (section 8.2.2.3).
 func (t *clientTx) ackFor(res *Message) []byte {
 	ack := &Message{Method: "ACK", URI: t.req.URI}
 	for _, f := range t.req.Fields {
 		switch f.Name {
 		case "Via", "From", "Call-ID", "Route", "Max-Forwards":
 			ack.Fields = append(ack.Fields, f)
-		case "Require":
-			ack.Fields = append(ack.Fields, f) // RFC 3261 section 8.2.2.3
 		}
 	}
 	ack.Add("To", res.Get("To"))
@@ -239,6 +262,7 @@ func (t *ServerTx) Respond(res *Message) {
 	t.d.stack.stampServer(res)
 	t.last = res.Bytes()
 	t.send()
+	t.linger.stop() // the limit that a dialog's end had set
 	switch {
 	case res.Status < 200:
 		t.state = txProceeding
@@ -316,20 +340,26 @@ func (t *ServerTx) ack2xx() bool {
 	if t.state != txAccepted || t.acked {
 		return false
 	}
-	t.acked = true
-	t.resend.stop()
-	t.timeout.stop()
+	t.settle()
 	return true
 }
 
 func (t *ServerTx) ackMissing() {
 	if t.state == txAccepted && !t.acked {
-		t.acked = true // nothing is waited for any more: a BYE may go
-		t.resend.stop()
-		if !t.d.ended {
+		t.settle() // nothing is waited for any more: a BYE may go
+		switch {
+		case t == t.d.initial && t.d.sendDueBye():
+		case !t.d.ended:
 			t.d.user.OnAckTimeout()
 		}
 	}
+}
+
+// settle ends the waiting for the ACK of a 2xx.
+func (t *ServerTx) settle() {
+	t.acked = true
+	t.resend.stop()
+	t.timeout.stop()
 }
 
 func (t *ServerTx) terminate() {

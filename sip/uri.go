@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	sipgo "github.com/emiago/sipgo/sip"
 )
 
 // URI is a SIP or SIPS URI (RFC 3261 section 19.1); a URI of another scheme
@@ -26,34 +24,85 @@ var errURI = errors.New("sip: malformed URI")
 // puts there may enter a request.
 func ParseURI(s string) (URI, error) {
 	scheme, rest, ok := strings.Cut(s, ":")
-	scheme = strings.ToLower(scheme)
-	if !ok || rest == "" || scheme == "" || strings.ContainsAny(s, " \r\n\t<>\"") {
+	if !ok || rest == "" || !isScheme(scheme) || !isURIText(s) {
 		return URI{}, errURI
 	}
-	if scheme != "sip" && scheme != "sips" {
-		return URI{Scheme: scheme, opaque: s}, nil
+	u := URI{Scheme: strings.ToLower(scheme)}
+	if u.Scheme != "sip" && u.Scheme != "sips" {
+		u.opaque = s
+		return u, nil
 	}
-	var u sipgo.Uri
-	if err := sipgo.ParseUri(scheme+":"+rest, &u); err != nil || u.Host == "" {
+	rest = strings.TrimPrefix(rest, "//") // some write it as on the web
+	// The first "@" ends the user part, which may hold any of ";?/" (RFC 3261
+	// section 25.1).
+	if user, tail, found := strings.Cut(rest, "@"); found {
+		if u.User, rest = user, tail; user == "" {
+			return URI{}, errURI
+		}
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	if i := strings.IndexByte(rest, ';'); i >= 0 {
+		rest, u.Params = rest[:i], rest[i:]
+	}
+	if u.Host, u.Port, ok = splitHostPort(rest); !ok || strings.IndexByte(u.Params, '@') >= 0 {
 		return URI{}, errURI
 	}
-	out := URI{Scheme: scheme, User: u.User, Host: strings.Trim(u.Host, "[]"), Port: u.Port}
-	if u.Password != "" {
-		out.User += ":" + u.Password
+	return u, nil
+}
+
+// splitHostPort reads "host", "host:port" or the same with "[IPv6 address]".
+func splitHostPort(s string) (host string, port int, ok bool) {
+	var rest string
+	if strings.HasPrefix(s, "[") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return "", 0, false
+		}
+		host, rest = s[1:end], s[end+1:]
+		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
+			return "", 0, false
+		}
+	} else {
+		end := len(s)
+		if i := strings.IndexByte(s, ':'); i >= 0 {
+			end = i
+		}
+		host, rest = s[:end], s[end:]
+		for i := 0; i < len(host); i++ {
+			if c := host[i]; !isAlnum(c) && c != '.' && c != '-' && c != '_' {
+				return "", 0, false
+			}
+		}
 	}
-	if out.Port < 0 || out.Port > 65535 || strings.ContainsAny(out.Host, "/\\@;?") {
-		return URI{}, errURI
+	if rest != "" {
+		n, err := strconv.ParseUint(strings.TrimPrefix(rest, ":"), 10, 16)
+		if err != nil || rest[0] != ':' {
+			return "", 0, false
+		}
+		port = int(n)
 	}
-	// The host ends the part before parameters; sipgo's parsed form of these
-	// loses their order, so they are taken from the text.
-	tail := rest[strings.LastIndexByte(rest, '@')+1:]
-	if q := strings.IndexByte(tail, '?'); q >= 0 {
-		tail = tail[:q]
+	return host, port, host != ""
+}
+
+func isScheme(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if letter := c|0x20 >= 'a' && c|0x20 <= 'z'; !letter && (i == 0 || !isAlnum(c) && strings.IndexByte("+-.", c) < 0) {
+			return false
+		}
 	}
-	if p := strings.IndexByte(tail, ';'); p >= 0 {
-		out.Params = tail[p:]
+	return s != ""
+}
+
+// isURIText excludes what would end a URI in a start line or between angle
+// brackets.
+func isURIText(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c == 0x7f || c == '<' || c == '>' || c == '"' {
+			return false
+		}
 	}
-	return out, nil
+	return true
 }
 
 // String writes the URI in its request form.
@@ -118,6 +167,9 @@ type Address struct {
 // ParseAddress reads a name-addr or addr-spec (RFC 3261 section 20.10).
 func ParseAddress(s string) (Address, error) {
 	s = strings.TrimSpace(s)
+	if hasControl(s) {
+		return Address{}, errURI
+	}
 	open := -1
 	for i, quoted := 0, false; i < len(s); i++ {
 		switch {
@@ -149,7 +201,11 @@ func ParseAddress(s string) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	return Address{Display: strings.TrimSpace(s[:open]), URI: u, Params: strings.TrimSpace(s[open+end+1:])}, nil
+	params := strings.TrimSpace(s[open+end+1:])
+	if params != "" && params[0] != ';' {
+		return Address{}, errURI
+	}
+	return Address{Display: strings.TrimSpace(s[:open]), URI: u, Params: params}, nil
 }
 
 // String writes the address in its name-addr form.
@@ -173,19 +229,32 @@ func (a Address) WithTag(tag string) Address {
 	return a
 }
 
+// param finds a parameter. A semicolon in quotes separates nothing, so that a
+// quoted value cannot pose as another parameter.
 func param(params, name string) (string, bool) {
 	for params != "" {
-		params = strings.TrimPrefix(params, ";")
-		one := params
-		if i := strings.IndexByte(params, ';'); i >= 0 {
-			one, params = params[:i], params[i:]
-		} else {
-			params = ""
-		}
-		k, v, _ := strings.Cut(strings.TrimSpace(one), "=")
+		var one string
+		one, params = cutParam(strings.TrimPrefix(params, ";"))
+		k, v, _ := strings.Cut(one, "=")
 		if strings.EqualFold(strings.TrimSpace(k), name) {
 			return strings.TrimSpace(v), true
 		}
 	}
 	return "", false
+}
+
+// cutParam cuts at the first semicolon that stands outside quotes.
+func cutParam(params string) (one, rest string) {
+	quoted := false
+	for i := 0; i < len(params); i++ {
+		switch c := params[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ';' && !quoted:
+			return params[:i], params[i+1:]
+		}
+	}
+	return params, ""
 }

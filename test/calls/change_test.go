@@ -280,3 +280,32 @@ func TestAnsweredOnHold(t *testing.T) {
 		}
 	})
 }
+
+// A far end that has forgotten the call ends it for both.
+func TestLostDialogEndsTheCall(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+		w.up()
+		w.tamper(func(m string) string {
+			if strings.HasPrefix(m, "INVITE ") && strings.Contains(m, ";tag=") {
+				return strings.Replace(m, "To: <sip:bob@b.example>;tag=", "To: <sip:bob@b.example>;tag=x", 1)
+			}
+			return m
+		})
+		events, cancel := w.a.proxy.Subscribe(10)
+		defer cancel()
+		if got := w.alice.reinvite(string(w.alice.body())); got != "481" {
+			t.Errorf("re-INVITE: %s", got)
+		}
+		for e := range events {
+			if e.Type != "call-ended" {
+				continue
+			}
+			if !strings.Contains(e.Call.Reason, "lost the call") {
+				t.Errorf("ended because %q", e.Call.Reason)
+			}
+			break
+		}
+		w.bob.await("bye")
+	})
+}
