@@ -1,0 +1,44 @@
+# Everything that one does with sipward more than once. Only Go is needed, but for
+# interop, which needs real phones (test/interop says which).
+
+GO       ?= go
+FUZZTIME ?= 10s
+# The packages of make bench; one of them: make bench BENCH=./media
+BENCH    ?= ./...
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test interop lint bench fuzz
+
+help: ## Say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+build: ## Build ./sipward, static
+	CGO_ENABLED=0 $(GO) build -trimpath -o sipward ./cmd/sipward
+
+demo: ## Two phones, two sipwards, a wiretap and a man in the middle, in one process
+	$(GO) run ./cmd/sipward demo
+
+test: ## All tests that need nothing but Go
+	$(GO) test ./...
+
+interop: ## Calls between real phones: baresip and SIPp, with a capture between them
+	$(GO) test -tags interop -count=1 -timeout 3m ./test/interop
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet -tags interop ./...
+	$(GO) run $(STATICCHECK) -tags interop ./...
+
+bench: ## All benchmarks, with what they allocate
+	$(GO) test -run '^$$' -bench . -benchmem $(BENCH) | grep -v 'no test files'
+
+fuzz: ## Every fuzz target for FUZZTIME (10s)
+	@set -e; \
+	for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "== $$target in $$(dirname $$file), $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+		done; \
+	done

@@ -1,0 +1,223 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipward/sipward/demo/audio"
+)
+
+// baresipModules is where the Debian package has them.
+const baresipModules = "/usr/lib/baresip/modules"
+
+// Events of baresip that the tests wait for.
+const (
+	incoming    = "CALL_INCOMING"
+	ringing     = "CALL_RINGING"
+	established = "CALL_ESTABLISHED"
+	closed      = "CALL_CLOSED"
+)
+
+// baresip is a softphone without a window, told what to do over its ctrl_tcp
+// module: JSON in netstrings, both ways.
+type baresip struct {
+	*process
+	user    string
+	dir     string
+	sip     int // port for SIP over UDP and TCP
+	rtp     [2]int
+	control net.Conn
+	events  chan baresipEvent
+}
+
+// baresipEvent is what baresip reports by itself.
+type baresipEvent struct {
+	Type  string `json:"type"`
+	Param string `json:"param"`
+}
+
+// startBaresip starts a phone that says voice for two minutes, over and over.
+// With an outbound proxy, an address with a port, everything it sends goes there.
+func startBaresip(t *testing.T, user string, voice []int16, outbound, transport string) *baresip {
+	t.Helper()
+	first := freePorts(t, 4+rtpPorts)
+	// It listens for TLS on the port after the one for SIP.
+	p := &baresip{user: user, dir: t.TempDir(), sip: first, rtp: [2]int{first + 4, first + 3 + rtpPorts}, events: make(chan baresipEvent, 256)}
+	control := net.JoinHostPort(phoneHost, strconv.Itoa(first+2))
+
+	speech := filepath.Join(p.dir, "speech.wav")
+	// Its RTP ends with the file.
+	writeWAV(t, speech, repeated(voice, 2*time.Minute))
+	writeFile(t, filepath.Join(p.dir, "config"), fmt.Sprintf(`
+sip_listen %[1]s:%[2]d
+net_interface %[1]s
+rtp_ports %[3]d-%[4]d
+audio_source aufile,%[5]s
+audio_player none,none
+audio_alert none,none
+ausrc_srate 8000
+ausrc_channels 1
+call_local_timeout 60
+call_max_calls 4
+statmode_default off
+snd_path %[6]s
+module_path %[7]s
+module g711.so
+module aufile.so
+module sndfile.so
+module_tmp uuid.so
+module_tmp account.so
+module_app menu.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen %[8]s
+`, phoneHost, p.sip, p.rtp[0], p.rtp[1], speech, p.dir, baresipModules, control))
+	account := fmt.Sprintf("<sip:%s@%s;transport=%s>;regint=0;answermode=manual;audio_codecs=pcmu", user, phoneHost, transport)
+	if outbound != "" {
+		account += fmt.Sprintf(`;outbound="sip:%s;transport=%s"`, outbound, transport)
+	}
+	writeFile(t, filepath.Join(p.dir, "accounts"), account+"\n")
+	writeFile(t, filepath.Join(p.dir, "contacts"), "")
+
+	p.process = start(t, user+"'s phone", p.dir, "baresip", "-f", p.dir, "-s")
+	p.says("baresip is ready")
+	conn, err := net.DialTimeout("tcp", control, patience)
+	if err != nil {
+		t.Fatalf("%s: %v", p.name, err)
+	}
+	p.control = conn
+	t.Cleanup(func() { conn.Close() })
+	go p.listen()
+	return p
+}
+
+// listen takes events from the control connection until it ends.
+func (p *baresip) listen() {
+	defer close(p.events)
+	r := bufio.NewReader(p.control)
+	for {
+		length, err := r.ReadString(':')
+		if err != nil {
+			return
+		}
+		n, err := strconv.ParseUint(strings.TrimSuffix(length, ":"), 10, 20)
+		if err != nil {
+			return
+		}
+		body := make([]byte, n+1) // and the comma
+		if _, err := io.ReadFull(r, body); err != nil {
+			return
+		}
+		var e baresipEvent
+		if json.Unmarshal(body[:n], &e) == nil && e.Type != "" {
+			select {
+			case p.events <- e:
+			case <-p.done:
+				return
+			}
+		}
+	}
+}
+
+// tell gives a command.
+func (p *baresip) tell(command, params string) {
+	p.t.Helper()
+	body, err := json.Marshal(map[string]string{"command": command, "params": params})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_ = p.control.SetWriteDeadline(time.Now().Add(patience))
+	if _, err := fmt.Fprintf(p.control, "%d:%s,", len(body), body); err != nil {
+		p.t.Fatalf("%s: %s: %v", p.name, command, err)
+	}
+}
+
+// await waits for an event and passes over others. A call that ends while another
+// event is awaited will not bring it any more.
+func (p *baresip) await(event string) {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case e, ok := <-p.events:
+			switch {
+			case !ok:
+				p.t.Fatalf("%s ended before %s", p.name, event)
+			case e.Type == event:
+				return
+			case e.Type == closed:
+				p.t.Fatalf("%s: the call ended (%s) before %s", p.name, e.Param, event)
+			}
+		case <-deadline:
+			p.t.Fatalf("%s: no %s in %v", p.name, event, patience)
+		}
+	}
+}
+
+// quit ends the phone, and with it its recording.
+func (p *baresip) quit() {
+	p.t.Helper()
+	p.tell("quit", "")
+	p.wait(patience)
+}
+
+// heard is what the phone decoded in its one call. Only after quit is it complete.
+func (p *baresip) heard() []int16 {
+	p.t.Helper()
+	files, err := filepath.Glob(filepath.Join(p.dir, "dump-*-dec.wav"))
+	if err != nil || len(files) != 1 {
+		p.t.Errorf("%s made %d recordings, want 1", p.name, len(files))
+		return nil
+	}
+	f, err := os.Open(files[0])
+	if err != nil {
+		p.t.Error(err)
+		return nil
+	}
+	defer f.Close()
+	pcm, err := audio.ReadWAV(f)
+	if err != nil {
+		p.t.Errorf("what %s heard: %v", p.name, err)
+	}
+	return pcm
+}
+
+// repeated is pcm over and over, for as long as d.
+func repeated(pcm []int16, d time.Duration) []int16 {
+	out := make([]int16, int(d.Seconds()*audio.Rate))
+	for n := 0; n < len(out); {
+		n += copy(out[n:], pcm)
+	}
+	return out
+}
+
+func writeWAV(t *testing.T, path string, pcm []int16) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := audio.WriteWAV(f, pcm); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,69 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// sipwardBin is the program under test.
+var sipwardBin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if !complete() {
+		return 1
+	}
+	// The tests wait for speech most of the time: all of them at once, even on one
+	// processor.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	if sipwardBin = os.Getenv("SIPWARD_BIN"); sipwardBin != "" {
+		if _, err := os.Stat(sipwardBin); err != nil {
+			fmt.Fprintln(os.Stderr, "interop: SIPWARD_BIN:", err)
+			return 1
+		}
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "interop")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	sipwardBin = filepath.Join(dir, "sipward")
+	build := exec.Command("go", "build", "-o", sipwardBin, "github.com/sipward/sipward/cmd/sipward")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop: building sipward:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// complete says whether every program that the tests start is there. A test that
+// was left out would look like one that passed.
+func complete() bool {
+	ok := true
+	for _, p := range []struct{ program, debian string }{
+		{"baresip", "baresip-core"},
+		{"sipp", "sip-tester"},
+		{"dumpcap", "tshark"}, // through wireshark-common, which tshark depends on
+		{"tshark", "tshark"},
+	} {
+		if _, err := exec.LookPath(p.program); err != nil {
+			fmt.Fprintf(os.Stderr, "interop: %s is not in PATH; on Debian it comes with: apt-get install --no-install-recommends %s\n", p.program, p.debian)
+			ok = false
+		}
+	}
+	return ok
+}
