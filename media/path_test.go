@@ -487,7 +487,7 @@ func TestPathDoesNotAllocate(t *testing.T) {
 	measure := func(t *testing.T, name string, f func()) {
 		t.Helper()
 		f()
-		if n := testing.AllocsPerRun(500, f); n != 0 {
+		if n := testing.AllocsPerRun(500, f); n != 0 && !raceEnabled { // the race detector empties pools at random
 			t.Errorf("%s: %v allocations per packet", name, n)
 		}
 	}

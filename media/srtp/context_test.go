@@ -386,7 +386,7 @@ func TestNoAllocations(t *testing.T) {
 				}
 			}
 			round()
-			if n := testing.AllocsPerRun(200, round); n != 0 {
+			if n := testing.AllocsPerRun(200, round); n != 0 && !raceEnabled { // the race detector empties pools at random
 				t.Errorf("%v allocations per round", n)
 			}
 		})
