@@ -55,6 +55,7 @@ type worldOptions struct {
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
+	dnsA         route.Lookup // nil: no names
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -114,6 +115,10 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 	}
 	rules := policy.Rules{UnknownPeers: mode, ListedPeers: mode, Inside: policy.Off}
 	var peer func(string, netip.Addr) string
+	var lookup route.Lookup = noDNS{}
+	if name == "a" && o.dnsA != nil {
+		lookup = o.dnsA
+	}
 	if name == "b" {
 		peer = o.peerB
 		if o.rulesB.ListedPeers != "" {
@@ -130,7 +135,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
 		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
-		Lookup: noDNS{}, Peer: peer,
+		Lookup: lookup, Peer: peer,
 	})
 	if err != nil {
 		w.t.Fatal(err)

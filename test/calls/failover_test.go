@@ -1,0 +1,78 @@
+package calls
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipward/sipward/demo/memnet"
+)
+
+// twoRecords is a domain with two servers, of which the preferred one is dead.
+type twoRecords struct{}
+
+var deadServer = netip.MustParseAddr("198.51.100.99")
+
+func (twoRecords) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	if service != "sip" || proto != "udp" || name != "two.example" {
+		return "", nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+	}
+	return "", []*net.SRV{{Target: "dead.two.example", Port: 5060, Priority: 1}, {Target: "alive.two.example", Port: 5060, Priority: 2}}, nil
+}
+
+func (twoRecords) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	switch host {
+	case "dead.two.example":
+		return []netip.Addr{deadServer}, nil
+	case "alive.two.example":
+		return []netip.Addr{outsideB.Addr()}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+}
+
+// A domain's second server takes the call when the first one is silent or out
+// of service, and the exchange that it sees is a new one.
+func TestNextServerGetsANewShare(t *testing.T) {
+	t.Parallel()
+	for _, silent := range []bool{true, false} {
+		inBubble(t, worldOptions{dnsA: twoRecords{}}, func(t *testing.T, w *world) {
+			var offers []string
+			w.net.Tap(func(d memnet.Datagram) {
+				if v := value(string(d.Payload), "dh-init"); d.From == outsideA && v != "" && (len(offers) == 0 || offers[len(offers)-1] != v) {
+					offers = append(offers, v)
+				}
+			})
+			if !silent {
+				server := w.raw(netip.AddrPortFrom(deadServer, 5060))
+				defer server.conn.Close()
+				go func() {
+					for m := range server.got {
+						if strings.HasPrefix(m, "INVITE ") {
+							head, _, _ := strings.Cut(m, "\r\n\r\n")
+							res := strings.Replace(head, firstLine([]byte(m)), "SIP/2.0 503 Service Unavailable", 1)
+							res = removeLine(removeLine(res, "Content-Type:"), "Content-Length:") + ";tag=x\r\nContent-Length: 0\r\n\r\n"
+							server.conn.WriteTo([]byte(res), net.UDPAddrFromAddrPort(outsideA))
+						}
+					}
+				}()
+				defer close(server.got)
+			}
+			start := time.Now()
+			w.alice.call("sip:bob@two.example")
+			w.alice.await("answered")
+			w.bob.await("acked")
+			if took := time.Since(start); silent != (took > 30*time.Second) {
+				t.Errorf("silent %v: it took %v", silent, took)
+			}
+			if len(offers) != 2 || offers[0] == offers[1] {
+				t.Errorf("offers %q", offers)
+			}
+			if b, a := w.talk(10); b != 10 || a != 10 {
+				t.Errorf("bob heard %d, alice %d of 10", b, a)
+			}
+		})
+	}
+}
