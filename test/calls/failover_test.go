@@ -58,7 +58,6 @@ func TestNextServerGetsANewShare(t *testing.T) {
 						}
 					}
 				}()
-				defer close(server.got)
 			}
 			start := time.Now()
 			w.alice.call("sip:bob@two.example")

@@ -22,6 +22,7 @@ type raw struct {
 func (w *world) raw(at netip.AddrPort) *raw {
 	r := &raw{w.listen(at), make(chan string, 100)}
 	go func() {
+		defer close(r.got)
 		buf := make([]byte, 65535)
 		for {
 			n, _, err := r.conn.ReadFrom(buf)
