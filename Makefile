@@ -32,13 +32,13 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) run $(STATICCHECK) -tags interop ./...
 
 bench: ## All benchmarks, with what they allocate
-	$(GO) test -run '^$$' -bench . -benchmem $(BENCH) | grep -v 'no test files'
+	$(GO) test -run '^$$' -bench . -benchmem $(BENCH)
 
 fuzz: ## Every fuzz target for FUZZTIME (10s)
-	@set -e; \
+	@failed=0; \
 	for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 			echo "== $$target in $$(dirname $$file), $(FUZZTIME)"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$(dirname $$file) || failed=1; \
 		done; \
-	done
+	done; exit $$failed
