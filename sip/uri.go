@@ -217,6 +217,9 @@ func (a Address) String() string {
 	return d + "<" + a.URI.String() + ">" + a.Params
 }
 
+// Param returns a field parameter; ok says whether it is there.
+func (a Address) Param(name string) (value string, ok bool) { return param(a.Params, name) }
+
 // Tag returns the tag parameter, or "".
 func (a Address) Tag() string { t, _ := param(a.Params, "tag"); return t }
 

@@ -36,8 +36,25 @@ func ParseVia(s string) (Via, error) {
 	if err != nil || !isToken(v.Transport) || strings.ContainsAny(host, "/?@") {
 		return Via{}, malformed("Via")
 	}
+	if !quotesClosed(v.Params) {
+		return Via{}, malformed("Via") // what is added behind it would be part of the string
+	}
 	v.Host, v.Port = u.Host, u.Port
 	return v, nil
+}
+
+// quotesClosed says whether every quoted string ends.
+func quotesClosed(s string) bool {
+	open := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case open && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			open = !open
+		}
+	}
+	return !open
 }
 
 // Branch returns the branch parameter, or "".

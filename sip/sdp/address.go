@@ -296,7 +296,10 @@ func scanIPv4(s string) (netip.Addr, int) {
 			i++
 		}
 		from, n := i, 0
-		for i < len(s) && i < from+3 && isDigit(s[i]) {
+		for i+1 < len(s) && s[i] == '0' && isDigit(s[i+1]) {
+			i++ // any number of them
+		}
+		for first := i; i < len(s) && i < first+3 && isDigit(s[i]); {
 			n = 10*n + int(s[i]-'0')
 			i++
 		}

@@ -103,8 +103,12 @@ func oracleBounded(l string, f func(string) (string, bool)) string {
 				continue
 			}
 		}
-		b.WriteString(l[:m[0]+1])
-		l = l[m[0]+1:]
+		next := m[0] + 1
+		for next < len(l) && l[next] >= '0' && l[next] <= '9' {
+			next++ // what begins within a number is no address
+		}
+		b.WriteString(l[:next])
+		l = l[next:]
 	}
 	return b.String() + l
 }

@@ -28,7 +28,8 @@ type Session struct {
 
 // Parse reads a description of at most [MaxSize] octets and [MaxMedia] m-lines.
 // Lines may end in CRLF, LF or CR, the last one in nothing; they may stand in
-// any order, and lines that RFC 8866 §5 demands may be missing. b is not kept.
+// any order, and lines that RFC 8866 §5 demands may be missing; a body without
+// any of v=, o=, s=, c=, t= and m= is none. b is not kept.
 func Parse(b []byte) (*Session, error) {
 	if len(b) > MaxSize {
 		return nil, ErrTooLarge
@@ -36,7 +37,7 @@ func Parse(b []byte) (*Session, error) {
 	s := &Session{lines: split(string(b))}
 	media, known := 0, false
 	for _, l := range s.lines {
-		known = known || l.kind != 0
+		known = known || l.kind != 0 && strings.IndexByte("vosctm", l.kind) >= 0
 		if l.kind == 'm' {
 			media++
 		}
