@@ -46,6 +46,7 @@ var testsMayImport = map[folder][]folder{
 	"b2bua":   {"demo", "test"},
 	"console": {"demo", "test"},
 	"sip":     {"demo"},
+	"route":   {"store"},
 }
 
 // checkImports looks at the imports of every file.
