@@ -5,10 +5,22 @@ import (
 	"github.com/sipward/sipward/sip/sdp"
 )
 
-// answered: the 2xx of the B leg came. Its ACK leaves at once, with dh-fin
+// answered: the 2xx of a candidate came. The first one is the B leg; the others
+// are cancelled, or released where they have answered as well. Its ACK leaves at once, with dh-fin
 // where there is an exchange; only where the 2xx holds the offer does it wait
 // for the caller's answer.
-func (c *Call) answered(res *sip.Message) {
+func (c *Call) answered(l *Leg, res *sip.Message) {
+	if c.state != Calling && c.state != Ringing {
+		l.dialog.Ack(res, "", nil)
+		c.bye(l, nil)
+		return
+	}
+	c.b = l
+	for _, b := range c.branches {
+		if b != l {
+			b.dialog.Cancel()
+		}
+	}
 	if c.ringing != nil {
 		c.ringing.Stop()
 	}

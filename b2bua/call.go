@@ -41,11 +41,15 @@ type Call struct {
 	started time.Time
 	invite  *sip.Incoming
 
-	a, b     *Leg
+	a, b     *Leg          // b: the candidate that was tried last, then the one that answered
+	branches []*Leg        // candidates whose INVITE has not failed
+	best     *sip.Message  // the refusal that tells most, of those that came
+	phones   []destination // registered phones of the callee; nil: the target's hops are looked up
 	target   route.Target
 	hops     []route.Hop // still untried
 	forwards int         // Max-Forwards of the B leg's INVITE
 	decision policy.Decision
+	urgent   bool               // an emergency call: nothing refuses it
 	cancel   context.CancelFunc // ends a DNS look-up
 
 	state      State
@@ -93,9 +97,14 @@ func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.
 		state: Routing, protection: "none", trust: "none"}
 	c.queue.Log = p.log
 	c.a = &Leg{call: c, l: l, side: l.Side, peer: peer, end: media.A, remote: in.Flow.Remote().String()}
-	c.b = &Leg{call: c, side: policy.Side(target.Side), peer: target.Peer, end: media.B}
+	c.b = c.newLeg()
 	c.publishView()
 	return c
+}
+
+// newLeg makes a candidate for the B leg.
+func (c *Call) newLeg() *Leg {
+	return &Leg{call: c, side: policy.Side(c.target.Side), peer: c.target.Peer, end: media.B}
 }
 
 func (c *Call) other(l *Leg) *Leg {
@@ -114,6 +123,10 @@ func (c *Call) start() {
 	c.reason = c.decision.Reason
 	c.emit("call-started")
 	if refused := c.readOffer(); refused {
+		return
+	}
+	if len(c.phones) > 0 {
+		c.ringAll(c.phones)
 		return
 	}
 	if c.target.Side == string(policy.Outside) || !literal(c.target.Host) {

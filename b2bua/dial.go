@@ -2,7 +2,7 @@ package b2bua
 
 import (
 	"errors"
-	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sipward/sipward/media"
@@ -56,7 +56,8 @@ func (c *Call) dialNext() {
 		if c.b.l != nil && c.b.l.media != l.media {
 			c.closeMedia() // the ports of the last try were another address's
 		}
-		if c.a.side == policy.Inside && !literal(c.target.Host) {
+		c.b = c.newLeg()
+		if c.a.side == policy.Inside && !literal(c.target.Host) && !c.urgent {
 			// Now the address is known, rules that name its network speak.
 			if c.decision = c.decide(hop.Addr.Addr()); !c.decision.Allow {
 				c.refuse(403, "Forbidden", c.decision.Reason)
@@ -65,30 +66,63 @@ func (c *Call) dialNext() {
 			c.reason = c.decision.Reason
 		}
 		c.b.l = l
-		c.b.remote = hop.Addr.String()
-		switch err := c.dial(hop.Addr); {
-		case err == nil:
+		err := c.dial(c.b, l.sip.Flow(hop.Addr), c.calledURI())
+		if err == nil || c.cannotDial(err) {
 			return
-		case errors.Is(err, errNoMedia):
-			c.refuse(488, "Nothing in this offer can be relayed: plain RTP is needed", err.Error())
-			return
-		case errors.Is(err, errNoGroup):
-			sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
-			c.refuse(488, sentence, sentence)
-			return
-		case errors.Is(err, media.ErrNoPorts):
-			c.p.log.Error("out of media ports", "call", c.id, "error", err)
-			c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
-			return
-		default:
-			c.p.log.Error("cannot place the call", "call", c.id, "hop", hop.Addr, "error", err)
 		}
+		c.p.log.Error("cannot place the call", "call", c.id, "hop", hop.Addr, "error", err)
 	}
 	c.refuse(502, "Bad Gateway", "no way to the next hop "+c.target.Host)
 }
 
-func (c *Call) dial(addr netip.AddrPort) error {
-	flow := c.b.l.sip.Flow(addr)
+// ringAll sends an INVITE to each phone that is registered for the callee.
+// The first that answers has the call.
+func (c *Call) ringAll(phones []destination) {
+	var first *listener
+	for _, d := range phones {
+		leg := c.newLeg()
+		if leg.l = c.p.listenerOf(d.flow); leg.l == nil || first != nil && leg.l.media != first.media {
+			continue // one session of media has one address towards the phones
+		}
+		uri, err := sip.ParseURI(d.URI)
+		if err != nil {
+			continue
+		}
+		c.b = leg
+		if err := c.dial(leg, d.flow, uri); err != nil {
+			if c.cannotDial(err) {
+				return
+			}
+			c.p.log.Error("cannot ring a phone", "call", c.id, "phone", d.flow.Remote(), "error", err)
+			continue
+		}
+		first = leg.l
+	}
+	if len(c.branches) == 0 {
+		c.refuse(480, "", "none of the callee's phones can be reached")
+	}
+}
+
+// cannotDial refuses the call for a reason that no other hop or phone mends.
+func (c *Call) cannotDial(err error) bool {
+	switch {
+	case errors.Is(err, errNoMedia):
+		c.refuse(488, "Nothing in this offer can be relayed: plain RTP is needed", err.Error())
+	case errors.Is(err, errNoGroup):
+		sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
+		c.refuse(488, sentence, sentence)
+	case errors.Is(err, media.ErrNoPorts):
+		c.p.log.Error("out of media ports", "call", c.id, "error", err)
+		c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
+	default:
+		return false
+	}
+	return true
+}
+
+// dial sends the INVITE of one candidate for the B leg.
+func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI) error {
+	l.remote = flow.Remote().String()
 	var require []sip.Field
 	fields := make([]sip.Field, 0, 8)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
@@ -97,12 +131,13 @@ func (c *Call) dial(addr netip.AddrPort) error {
 			fields = append(fields, sip.Field{Name: name, Value: v})
 		}
 	}
-	c.eraseExchange(c.b) // of an earlier try: each has a share of its own
 	init := ""
-	c.b.require, c.protection = false, "none"
-	if c.b.side == policy.Outside && c.decision.Mode != policy.Off {
+	if c.a.exchange == nil {
+		c.protection = "none"
+	}
+	if l.side == policy.Outside && c.decision.Mode != policy.Off {
 		var err error
-		init, err = c.begin(c.b, flow.Network() != "udp")
+		init, err = c.begin(l, flow.Network() != "udp")
 		switch {
 		case err == nil:
 			c.protection = "negotiating"
@@ -112,16 +147,16 @@ func (c *Call) dial(addr netip.AddrPort) error {
 			return err
 		}
 	}
-	if c.b.side == policy.Outside && c.decision.Mode != policy.Off {
+	if l.side == policy.Outside && c.decision.Mode != policy.Off {
 		fields = append(fields, sip.Field{Name: "Supported", Value: optionTag})
-		if c.b.require = c.decision.Mode == policy.Require; c.b.require {
+		if l.require = c.decision.Mode == policy.Require; l.require {
 			require = []sip.Field{{Name: "Require", Value: optionTag}}
 			fields = append(fields, require...)
 		}
 	}
 	var body []byte
 	if c.offer != nil {
-		out, err := c.rewriteOffer(c.offer, c.a, c.b)
+		out, err := c.rewriteOffer(c.offer, c.a, l)
 		if err != nil {
 			return err
 		}
@@ -132,13 +167,14 @@ func (c *Call) dial(addr netip.AddrPort) error {
 	} else if init != "" {
 		fields = append(fields, sip.Field{Name: "DH-Init", Value: init})
 	}
-	from, to := c.identities()
-	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: c.calledURI(), From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
-		Fields: fields, AckFields: require, ContentType: sdpType, Body: body, Queue: &c.queue, User: c.b})
+	from, to := c.identities(l)
+	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
+		Fields: fields, AckFields: require, ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
 	if err != nil {
 		return err
 	}
-	c.b.dialog = d
+	l.dialog = d
+	c.branches = append(c.branches, l)
 	c.waitForAnswer()
 	c.changed(Calling)
 	return nil
@@ -162,15 +198,15 @@ func (c *Call) waitForAnswer() {
 // identities returns From and To of the B leg. An address of the inside that
 // stands there for want of a domain does not leave: the caller's becomes that
 // of the listener, the callee's that of the Request-URI.
-func (c *Call) identities() (from, to sip.Address) {
+func (c *Call) identities(l *Leg) (from, to sip.Address) {
 	from, to = c.invite.From(), c.invite.To()
 	from.Params, to.Params = "", ""
 	from.URI.Params, to.URI.Params = "", ""
-	if c.b.side != policy.Outside {
+	if l.side != policy.Outside {
 		return from, to
 	}
 	if _, isAddr := from.URI.Addr(); isAddr {
-		from.URI.Host, from.URI.Port = c.b.l.sip.Advertised().Addr().String(), 0
+		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
 	}
 	if _, isAddr := to.URI.Addr(); isAddr {
 		called := c.calledURI()
@@ -179,8 +215,8 @@ func (c *Call) identities() (from, to sip.Address) {
 	return from, to
 }
 
-// provisional: a response between 101 and 199 came on the B leg.
-func (c *Call) provisional(res *sip.Message) {
+// provisional: a response between 101 and 199 came from a candidate.
+func (c *Call) provisional(l *Leg, res *sip.Message) {
 	if c.state != Calling && c.state != Ringing {
 		return
 	}
@@ -189,7 +225,7 @@ func (c *Call) provisional(res *sip.Message) {
 	if status == 100 {
 		return
 	}
-	early := c.earlyMedia(res)
+	early := c.earlyMedia(l, res)
 	if early == nil && status == 183 {
 		status, reason = 180, "" // no early media crosses: the caller's phone rings by itself
 	}
@@ -203,23 +239,26 @@ func (c *Call) provisional(res *sip.Message) {
 // earlyMedia returns the answer that may go to the caller with a provisional
 // response, or nil. Early media crosses an outside leg only where policy
 // allows unprotected media and no exchange was taken (protocol section 7).
-func (c *Call) earlyMedia(res *sip.Message) *sdp.Session {
+func (c *Call) earlyMedia(l *Leg, res *sip.Message) *sdp.Session {
 	if c.offer == nil || res.ContentType() != sdpType || len(res.Body) == 0 {
 		return nil
 	}
-	if c.a.exchange != nil || (c.b.side == policy.Outside && c.decision.Mode == policy.Require) {
+	if c.a.exchange != nil || l.side == policy.Outside && c.decision.Mode == policy.Require {
 		return nil
+	}
+	if len(c.branches) > 1 {
+		return nil // one phone's tones must not be heard for another's
 	}
 	answer, err := sdp.Parse(res.Body)
 	if err != nil {
 		return nil
 	}
-	out, err := c.rewriteAnswer(answer, c.b, c.a)
+	out, err := c.rewriteAnswer(answer, l, c.a)
 	if err != nil {
 		return nil
 	}
 	c.early = answer
-	c.connect(answer, c.b)
+	c.connect(answer, l)
 	return out
 }
 
@@ -231,15 +270,31 @@ func (c *Call) supported(l *Leg) []sip.Field {
 	return nil
 }
 
-// refusedBy: the INVITE of the B leg has failed.
-func (c *Call) refusedBy(res *sip.Message, err error) {
-	if c.state == Ended {
+// refusedBy: the INVITE of a candidate has failed. The caller hears of it when
+// none is left.
+func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
+	c.branches = slices.DeleteFunc(c.branches, func(b *Leg) bool { return b == l })
+	if c.state != Calling && c.state != Ringing {
 		return
 	}
-	c.b.dialog = nil
+	c.eraseExchange(l)
+	if len(c.branches) > 0 {
+		if res != nil && (res.Status >= 600 || c.best == nil || worth(res) > worth(c.best)) {
+			c.best = res
+		}
+		if res != nil && res.Status >= 600 { // RFC 3261 section 16.7: nobody else either
+			for _, b := range c.branches {
+				b.dialog.Cancel()
+			}
+		}
+		return
+	}
+	if c.best != nil && (res == nil || worth(c.best) > worth(res)) {
+		res, err = c.best, nil
+	}
 	if err != nil || res.Status == 503 {
 		if len(c.hops) > 0 {
-			c.p.log.Info("next hop", "call", c.id, "after", c.b.remote, "error", err)
+			c.p.log.Info("next hop", "call", c.id, "after", l.remote, "error", err)
 			c.dialNext() // with a new share (protocol section 7)
 			return
 		}
@@ -249,7 +304,7 @@ func (c *Call) refusedBy(res *sip.Message, err error) {
 		c.refuse(408, "", "the other side did not answer")
 	case err != nil:
 		c.refuse(502, "Bad Gateway", "the other side could not be reached")
-	case c.b.require && (res.Status == 420 || res.Status == 488) && !res.HasToken("Supported", optionTag):
+	case l.require && (res.Status == 420 || res.Status == 488) && !res.HasToken("Supported", optionTag):
 		c.protection = "failed"
 		sentence := "This call must be encrypted, and the other side offers no key exchange"
 		c.refuse(488, sentence, sentence)
@@ -262,4 +317,17 @@ func (c *Call) refusedBy(res *sip.Message, err error) {
 	default:
 		c.refuse(res.Status, res.Reason, "refused by the other side: "+res.Reason)
 	}
+}
+
+// worth orders refusals: what tells the caller most about the callee wins.
+func worth(res *sip.Message) int {
+	switch {
+	case res.Status >= 600:
+		return 4
+	case res.Status == 486:
+		return 3
+	case res.Status == 408 || res.Status == 480 || res.Status >= 500:
+		return 1
+	}
+	return 2
 }

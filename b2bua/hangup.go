@@ -87,9 +87,10 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		c.cancel()
 	}
 	c.bye(c.a, fields)
-	c.bye(c.b, fields)
-	if c.b.dialog != nil {
-		c.b.dialog.Cancel()
+	for _, b := range c.branches {
+		c.bye(b, fields)
+		b.dialog.Cancel()
+		c.eraseExchange(b)
 	}
 	for _, t := range []*time.Timer{c.ringing, c.patience, c.a.ticker, c.b.ticker} {
 		if t != nil {

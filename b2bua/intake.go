@@ -43,6 +43,8 @@ func (p *Proxy) intake(in *sip.Incoming) {
 		p.invite(in, l, peer)
 	case in.Method == "CANCEL":
 		p.answerStranger(in, from, func() { in.Reply(481, "") })
+	case in.Method == "REGISTER" && l.Side == policyInside:
+		p.register(in, l)
 	case in.Method == "OPTIONS":
 		answer := func() {
 			in.Reply(200, "", sip.Field{Name: "Allow", Value: allowed}, sip.Field{Name: "Accept", Value: sdpType}, sip.Field{Name: "Supported", Value: optionTag})
@@ -119,7 +121,8 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		in.Reply(483, "")
 		return
 	}
-	if s := in.URI.Scheme; s != "sip" && s != "sips" {
+	emergency := l.Side == policyInside && p.isEmergency(in.URI)
+	if s := in.URI.Scheme; s != "sip" && s != "sips" && !emergency {
 		in.Reply(416, "")
 		return
 	}
@@ -137,18 +140,33 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		in.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	target, known := p.target(in, l)
+	if l.Side == policyInside && !emergency && !p.authenticate(in) {
+		return
+	}
+	target, phones, known := p.o.Emergency.Target, []destination(nil), true
+	if !emergency {
+		target, phones, known = p.target(in, l)
+	}
 	if !known {
 		p.counters.refused.Add(1)
-		if l.Side == policyOutside && peer == "" {
+		switch {
+		case l.Side == policyOutside && peer == "":
 			p.refuseStranger(in, in.Flow.Remote().Addr())
-		} else {
+		case p.known(in.URI):
+			in.Reply(480, "")
+		default:
 			in.Reply(404, "")
 		}
 		return
 	}
 	c := newCall(p, in, l, peer, target, hops-1)
-	if c.decision = c.decide(addrOf(sip.URI{Host: target.Host})); !c.decision.Allow {
+	c.phones, c.urgent = phones, emergency
+	if emergency {
+		c.decision = emergencyDecision()
+	} else {
+		c.decision = c.decide(addrOf(sip.URI{Host: target.Host}))
+	}
+	if !c.decision.Allow {
 		p.counters.refused.Add(1)
 		if l.Side == policyOutside && peer == "" {
 			p.refuseStranger(in, in.Flow.Remote().Addr())
@@ -157,7 +175,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
-	if !p.add(c) {
+	if !p.add(c, emergency) {
 		in.Reply(503, "", sip.Field{Name: "Retry-After", Value: "10"})
 		return
 	}

@@ -7,13 +7,11 @@ import "github.com/sipward/sipward/sip"
 // crosses a CANCEL.
 
 // OnProvisional implements sip.User.
-func (l *Leg) OnProvisional(res *sip.Message) { l.call.provisional(res) }
+func (l *Leg) OnProvisional(res *sip.Message) { l.call.provisional(l, res) }
 
 // OnAnswer implements sip.User.
 func (l *Leg) OnAnswer(res *sip.Message) {
-	if l.call.state != Ended {
-		l.call.answered(res)
-	}
+	l.call.answered(l, res)
 }
 
 // OnAnswerRepeated implements sip.User: a later dh-resp in the same dialog is
@@ -25,7 +23,7 @@ func (l *Leg) OnAnswerRepeated(res *sip.Message) {
 }
 
 // OnRefused implements sip.User.
-func (l *Leg) OnRefused(res *sip.Message, err error) { l.call.refusedBy(res, err) }
+func (l *Leg) OnRefused(res *sip.Message, err error) { l.call.refusedBy(l, res, err) }
 
 // OnRequest implements sip.User.
 func (l *Leg) OnRequest(tx *sip.ServerTx) {

@@ -14,7 +14,9 @@ import (
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/auth"
 )
 
 // Listener is one socket on which calls come and leave. Exactly one of Packet
@@ -43,27 +45,43 @@ type Options struct {
 	Policy    *policy.Policy
 	// Peer names the listed peer that a URI's host or an address belongs to;
 	// "" for strangers. nil: there are no listed peers.
-	Peer      func(host string, addr netip.Addr) string
-	Media     *media.Engine
-	Groups    []string            // allowed groups in order of preference; nil: all built
-	Suites    []keyexchange.Suite // allowed suites in order of preference; nil: all built
-	MaxCalls  int                 // calls at once; 0: 4096
-	UserAgent string
-	Log       *slog.Logger
+	Peer     func(host string, addr netip.Addr) string
+	Media    *media.Engine
+	Groups   []string            // allowed groups in order of preference; nil: all built
+	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	MaxCalls int                 // calls at once; 0: 4096
+	// Registrar takes the registrations of phones inside; nil: there are none.
+	Registrar *registrar.Registrar
+	// Domains are those of the registered users, the one that bindings are
+	// kept under first. The listeners' own addresses stand for it as well.
+	Domains []string
+	// Auth challenges phones inside, for REGISTER and for each request that
+	// leads out of a dialog; nil: nobody is asked for a password.
+	Auth *auth.Challenger
+	// Users says whether an account exists; nil: nobody is known who has no
+	// phone registered.
+	Users func(user string) bool
+	// Registered hears of each contact that was bound (or removed).
+	Registered func(user, contact string, bound bool)
+	Emergency  Emergency
+	UserAgent  string
+	Log        *slog.Logger
 }
 
 // Proxy takes calls until Shutdown.
 type Proxy struct {
-	o         Options
-	log       *slog.Logger
-	stack     *sip.Stack
-	listeners []*listener
-	byFlow    map[*sip.Listener]*listener
-	hide      []netip.Prefix // networks of the inside
-	guard     *guard
-	stripped  *pathMemory
-	hub       hub
-	counters  counters
+	o           Options
+	log         *slog.Logger
+	stack       *sip.Stack
+	listeners   []*listener
+	byFlow      map[*sip.Listener]*listener
+	hide        []netip.Prefix // networks of the inside
+	guard       *guard
+	jail        *jail
+	registering chan struct{} // one element for each REGISTER under way
+	stripped    *pathMemory
+	hub         hub
+	counters    counters
 
 	mu       sync.Mutex
 	calls    map[string]*Call
@@ -113,7 +131,7 @@ func New(o Options) (*Proxy, error) {
 	if o.Peer == nil {
 		o.Peer = func(string, netip.Addr) string { return "" }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), stripped: newPathMemory(), idle: make(chan struct{})}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
@@ -219,11 +237,12 @@ func (p *Proxy) Counters() Counters {
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
 
-// add registers a call; false where the limit is reached or the proxy ends.
-func (p *Proxy) add(c *Call) bool {
+// add registers a call; false where the limit is reached, which holds for no
+// emergency, or the proxy ends.
+func (p *Proxy) add(c *Call, emergency bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.draining || len(p.calls) >= p.o.MaxCalls {
+	if p.draining || len(p.calls) >= p.o.MaxCalls && !emergency {
 		return false
 	}
 	p.calls[c.id] = c

@@ -9,20 +9,33 @@ import (
 	"github.com/sipward/sipward/sip"
 )
 
+// destination is a registered phone: the URI that it gave, and the flow on
+// which it was heard from, which is the only one that leads back through a NAT.
+type destination struct {
+	URI  string
+	flow sip.Flow
+}
+
 // target says where an INVITE goes. From inside, what no static route names
 // goes to the domain that the Request-URI names, unless that is this proxy
 // itself; from outside, only static routes lead inside.
-func (p *Proxy) target(in *sip.Incoming, l *listener) (route.Target, bool) {
+//
+// The second result holds the registered phones of the callee, where it is one
+// of this proxy's users.
+func (p *Proxy) target(in *sip.Incoming, l *listener) (t route.Target, phones []destination, known bool) {
 	if t, ok := p.o.Routes.LookupFrom(string(l.Side), in.URI.AOR()); ok {
-		return t, true
+		return t, nil, true
 	}
-	if l.Side != policyInside || p.own(in.URI) {
-		return route.Target{}, false
+	if phones := p.phonesOf(in.URI); len(phones) > 0 {
+		return route.Target{URI: in.URI.AOR(), Host: in.URI.Host, Side: string(policy.Inside), Rule: "registered"}, phones, true
+	}
+	if l.Side != policyInside || p.own(in.URI) || p.home(in.URI) {
+		return route.Target{}, nil, false
 	}
 	network, _ := in.URI.Param("transport")
-	t := route.Target{URI: in.URI.String(), Network: strings.ToLower(network), Host: in.URI.Host, Port: in.URI.Port, Side: string(policy.Outside)}
+	t = route.Target{URI: in.URI.String(), Network: strings.ToLower(network), Host: in.URI.Host, Port: in.URI.Port, Side: string(policy.Outside)}
 	t.Peer = p.o.Peer(in.URI.Host, addrOf(in.URI))
-	return t, true
+	return t, nil, true
 }
 
 // decide asks policy about the call, whose next hop is at addr (invalid while

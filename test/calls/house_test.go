@@ -56,6 +56,8 @@ type worldOptions struct {
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
 	dnsA         route.Lookup // nil: no names
+	routesA      []string     // before the usual ones: pattern, target, side
+	optionsB     func(*b2bua.Options)
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -67,9 +69,9 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if o.modeB == "" {
 		o.modeB = policy.Require
 	}
-	w.a = w.house("a", insideA, outsideA, o.modeA, o, []string{
+	w.a = w.house("a", insideA, outsideA, o.modeA, o, append(o.routesA, []string{
 		"*@b.example", "sip:" + outsideB.String(), "outside",
-		"alice", "sip:alice@" + alicePhone.String(), "inside"})
+		"alice", "sip:alice@" + alicePhone.String(), "inside"}...))
 	w.b = w.house("b", insideB, outsideB, o.modeB, o, []string{
 		"bob", "sip:bob@" + bobPhone.String(), "inside",
 		"*@a.example", "sip:" + outsideA.String(), "outside"})
@@ -129,14 +131,18 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p, err := b2bua.New(b2bua.Options{
+	options := b2bua.Options{
 		Listeners: []b2bua.Listener{
 			{Name: "phones", Side: policy.Inside, Packet: w.listen(inside)},
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
 		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
-	})
+	}
+	if name == "b" && o.optionsB != nil {
+		o.optionsB(&options)
+	}
+	p, err := b2bua.New(options)
 	if err != nil {
 		w.t.Fatal(err)
 	}

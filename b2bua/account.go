@@ -1,0 +1,183 @@
+package b2bua
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/auth"
+)
+
+// home says whether a URI's host stands for this proxy's own users: one of its
+// domains, or one of its listeners' addresses.
+func (p *Proxy) home(u sip.URI) bool {
+	for _, d := range p.o.Domains {
+		if strings.EqualFold(d, u.Host) {
+			return true
+		}
+	}
+	addr, ok := u.Addr()
+	if !ok {
+		return false
+	}
+	for _, l := range p.listeners {
+		if l.sip.Local().Addr() == addr || l.sip.Advertised().Addr() == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// aor is the one address of record of a user of this proxy, whichever of its
+// domains and addresses was named.
+func (p *Proxy) aor(u sip.URI) string {
+	if len(p.o.Domains) > 0 {
+		u.Host = p.o.Domains[0]
+	} else {
+		u.Host = "sipward.invalid" // no domain is configured: users are told apart by name alone
+	}
+	u.Port = 0
+	return u.AOR()
+}
+
+// authenticate says whether a request from inside comes from the user that its
+// From names. Where it does not, the request has been answered.
+func (p *Proxy) authenticate(in *sip.Incoming) bool {
+	if p.o.Auth == nil {
+		return true
+	}
+	status, field, given := 407, "Proxy-Authenticate", "Proxy-Authorization"
+	if in.Method == "REGISTER" {
+		status, field, given = 401, "WWW-Authenticate", "Authorization"
+	}
+	source := in.Flow.Remote().Addr()
+	if p.jail.held(source, time.Now()) {
+		p.counters.strangersDropped.Add(1)
+		return false
+	}
+	var values []string
+	for _, f := range in.Fields {
+		if f.Name == given || f.Name == "Authorization" || f.Name == "Proxy-Authorization" {
+			values = append(values, f.Value)
+		}
+	}
+	res := p.o.Auth.Verify(values, auth.Request{Method: in.Method, URI: in.URI.String(), Body: in.Body})
+	if res.Verdict != auth.OK {
+		if res.Verdict == auth.Wrong {
+			p.jail.wrong(source, time.Now())
+			p.log.Info("wrong password", "listener", in.Flow.Listener().Name, "source", in.Flow.Remote(), "method", in.Method, "why", res.Reason)
+		}
+		var fields []sip.Field
+		for _, c := range p.o.Auth.Challenge(res.Verdict == auth.Stale) {
+			fields = append(fields, sip.Field{Name: field, Value: c})
+		}
+		in.Reply(status, "", fields...)
+		return false
+	}
+	p.jail.right(source)
+	named := in.From().URI
+	if in.Method == "REGISTER" {
+		named = in.To().URI
+	}
+	if named.User != res.User || !p.home(named) {
+		p.log.Info("foreign identity", "user", res.User, "named", named.AOR(), "source", in.Flow.Remote())
+		in.Reply(403, "Forbidden", warning("this account may not speak for "+named.AOR()))
+		return false
+	}
+	return true
+}
+
+// jail remembers sources of wrong passwords. After maxWrong in a row a source
+// gets no answer for a time that doubles with each further failure.
+type jail struct {
+	mu      sync.Mutex
+	sources map[netip.Addr]*inmate
+}
+
+type inmate struct {
+	wrong int
+	until time.Time
+	last  time.Time
+}
+
+const (
+	maxWrong   = 5
+	firstTerm  = 10 * time.Second
+	longest    = time.Hour
+	maxInmates = 4096
+)
+
+func newJail() *jail { return &jail{sources: map[netip.Addr]*inmate{}} }
+
+func (j *jail) held(addr netip.Addr, now time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i := j.sources[addr]
+	return i != nil && now.Before(i.until)
+}
+
+func (j *jail) wrong(addr netip.Addr, now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i := j.sources[addr]
+	if i == nil {
+		if len(j.sources) >= maxInmates {
+			j.forgetOldest()
+		}
+		i = &inmate{}
+		j.sources[addr] = i
+	}
+	i.wrong++
+	i.last = now
+	if over := i.wrong - maxWrong; over >= 0 {
+		i.until = now.Add(min(longest, firstTerm<<min(over, 16)))
+	}
+}
+
+func (j *jail) forgetOldest() {
+	var oldest netip.Addr
+	for a, i := range j.sources {
+		if !oldest.IsValid() || i.last.Before(j.sources[oldest].last) {
+			oldest = a
+		}
+	}
+	delete(j.sources, oldest)
+}
+
+func (j *jail) right(addr netip.Addr) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.sources, addr)
+}
+
+// Blocked is a source that gets no answers.
+type Blocked struct {
+	Source netip.Addr `json:"source"`
+	Until  time.Time  `json:"until"`
+	Wrong  int        `json:"wrong"` // wrong passwords in a row
+}
+
+// Blocked lists the sources that get no answers now.
+func (p *Proxy) Blocked() []Blocked {
+	now := time.Now()
+	p.jail.mu.Lock()
+	defer p.jail.mu.Unlock()
+	out := []Blocked{}
+	for a, i := range p.jail.sources {
+		if now.Before(i.until) {
+			out = append(out, Blocked{a, i.until, i.wrong})
+		}
+	}
+	return out
+}
+
+// Unblock lets a source try again at once; false where it was not blocked.
+func (p *Proxy) Unblock(addr netip.Addr) bool {
+	p.jail.mu.Lock()
+	defer p.jail.mu.Unlock()
+	_, ok := p.jail.sources[addr]
+	delete(p.jail.sources, addr)
+	return ok
+}
