@@ -3,6 +3,7 @@ package b2bua
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sipward/sipward/media"
@@ -205,6 +206,9 @@ func (c *Call) identities(l *Leg) (from, to sip.Address) {
 	if l.side != policy.Outside {
 		return from, to
 	}
+	if c.private() {
+		from = anonymous
+	}
 	if _, isAddr := from.URI.Addr(); isAddr {
 		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
 	}
@@ -213,6 +217,26 @@ func (c *Call) identities(l *Leg) (from, to sip.Address) {
 		to.URI.User, to.URI.Host, to.URI.Port = called.User, called.Host, 0
 	}
 	return from, to
+}
+
+// anonymous is who calls where the caller wants nobody to know (RFC 3323
+// section 4.1.1.3).
+var anonymous = sip.Address{Display: `"Anonymous"`, URI: sip.URI{Scheme: "sip", User: "anonymous", Host: "anonymous.invalid"}}
+
+// private says whether the caller asked that its identity stays inside
+// (RFC 3323 section 4.2, RFC 3325 section 7).
+func (c *Call) private() bool {
+	for _, v := range c.invite.Fields {
+		if strings.EqualFold(v.Name, "Privacy") {
+			for _, p := range strings.FieldsFunc(v.Value, func(r rune) bool { return r == ';' || r == ',' || r == ' ' }) {
+				switch strings.ToLower(p) {
+				case "id", "user", "header":
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // provisional: a response between 101 and 199 came from a candidate.

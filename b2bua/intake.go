@@ -145,7 +145,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	target, phones, known := p.o.Emergency.Target, []destination(nil), true
 	if !emergency {
-		target, phones, known = p.target(in, l)
+		target, phones, known = p.target(in.URI, l)
 	}
 	if !known {
 		p.counters.refused.Add(1)

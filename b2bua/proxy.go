@@ -64,8 +64,11 @@ type Options struct {
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  Emergency
-	UserAgent  string
-	Log        *slog.Logger
+	// Aliases lead numbers and other addresses to the one that is meant, before
+	// anything else is looked up; once, not again. nil: there are none.
+	Aliases   *route.Aliases
+	UserAgent string
+	Log       *slog.Logger
 }
 
 // Proxy takes calls until Shutdown.
@@ -94,7 +97,8 @@ type Proxy struct {
 type listener struct {
 	Listener
 	sip   *sip.Listener
-	media netip.Addr
+	media netip.Addr // where media is received
+	shown netip.Addr // what SDP names for it: behind a NAT, not the same
 }
 
 type counters struct {
@@ -146,6 +150,10 @@ func New(o Options) (*Proxy, error) {
 		l := &listener{Listener: lo, sip: sl, media: lo.Media}
 		if !l.media.IsValid() {
 			l.media = sl.Local().Addr()
+		}
+		l.shown = l.media
+		if lo.Advertise.IsValid() {
+			l.shown = lo.Advertise.Addr()
 		}
 		if l.Side == policy.Inside {
 			p.hide = append(p.hide, l.Networks...)

@@ -73,7 +73,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 // rewrite says what the other side of a description may see. Towards the
 // outside, addresses of the inside are hidden wherever they stand.
 func (c *Call) rewrite(to *Leg, ports []sdp.Port) sdp.Rewrite {
-	r := sdp.Rewrite{Addr: to.l.media, Ports: ports, DropKeying: true}
+	r := sdp.Rewrite{Addr: to.l.shown, Ports: ports, DropKeying: true}
 	if to.side == policy.Outside {
 		r.Hide = c.p.hide
 	}

@@ -22,19 +22,24 @@ type destination struct {
 //
 // The second result holds the registered phones of the callee, where it is one
 // of this proxy's users.
-func (p *Proxy) target(in *sip.Incoming, l *listener) (t route.Target, phones []destination, known bool) {
-	if t, ok := p.o.Routes.LookupFrom(string(l.Side), in.URI.AOR()); ok {
+func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []destination, known bool) {
+	if meant := p.o.Aliases.Resolve(uri.AOR()); meant != uri.AOR() {
+		if u, err := sip.ParseURI(meant); err == nil {
+			uri = u
+		}
+	}
+	if t, ok := p.o.Routes.LookupFrom(string(l.Side), uri.AOR()); ok {
 		return t, nil, true
 	}
-	if phones := p.phonesOf(in.URI); len(phones) > 0 {
-		return route.Target{URI: in.URI.AOR(), Host: in.URI.Host, Side: string(policy.Inside), Rule: "registered"}, phones, true
+	if phones := p.phonesOf(uri); len(phones) > 0 {
+		return route.Target{URI: uri.AOR(), Host: uri.Host, Side: string(policy.Inside), Rule: "registered"}, phones, true
 	}
-	if l.Side != policyInside || p.own(in.URI) || p.home(in.URI) {
+	if l.Side != policyInside || p.own(uri) || p.home(uri) {
 		return route.Target{}, nil, false
 	}
-	network, _ := in.URI.Param("transport")
-	t = route.Target{URI: in.URI.String(), Network: strings.ToLower(network), Host: in.URI.Host, Port: in.URI.Port, Side: string(policy.Outside)}
-	t.Peer = p.o.Peer(in.URI.Host, addrOf(in.URI))
+	network, _ := uri.Param("transport")
+	t = route.Target{URI: uri.String(), Network: strings.ToLower(network), Host: uri.Host, Port: uri.Port, Side: string(policy.Outside)}
+	t.Peer = p.o.Peer(uri.Host, addrOf(uri))
 	return t, nil, true
 }
 

@@ -57,6 +57,7 @@ type worldOptions struct {
 	peerB        func(host string, addr netip.Addr) string
 	dnsA         route.Lookup // nil: no names
 	routesA      []string     // before the usual ones: pattern, target, side
+	optionsA     func(*b2bua.Options)
 	optionsB     func(*b2bua.Options)
 }
 
@@ -139,8 +140,10 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
 	}
-	if name == "b" && o.optionsB != nil {
-		o.optionsB(&options)
+	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB} {
+		if which == name && change != nil {
+			change(&options)
+		}
 	}
 	p, err := b2bua.New(options)
 	if err != nil {
@@ -191,6 +194,7 @@ type phone struct {
 	early   bool // 183 with SDP first
 	delayed bool // calls without SDP
 	body    func() []byte
+	fields  []sip.Field // of its INVITEs
 
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -273,7 +277,7 @@ func (p *phone) call(to string) {
 		body = nil
 	}
 	p.queue.Post(func() {
-		d, err := p.stack.Dial(sip.Dial{Flow: p.lis.Flow(p.proxy), URI: uri, From: self, To: sip.Address{URI: uri}, ContactUser: p.name,
+		d, err := p.stack.Dial(sip.Dial{Flow: p.lis.Flow(p.proxy), URI: uri, From: self, To: sip.Address{URI: uri}, ContactUser: p.name, Fields: p.fields,
 			ContentType: "application/sdp", Body: body, Queue: &p.queue, User: p})
 		if err != nil {
 			p.t.Error(err)
