@@ -81,7 +81,10 @@ type Leg struct {
 	peer   string // the listed peer's name, or ""
 	end    media.End
 	dialog *sip.Dialog
-	remote string // signalling address, for views
+	flow   sip.Flow // where its INVITE went
+	uri    sip.URI  // the Request-URI of its INVITE
+	proved bool     // the INVITE answers a challenge
+	remote string   // signalling address, for views
 
 	exchange *keyexchange.Exchange
 	resp     string      // responder: the value of dh-resp

@@ -122,10 +122,10 @@ func (c *Call) cannotDial(err error) bool {
 }
 
 // dial sends the INVITE of one candidate for the B leg.
-func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI) error {
-	l.remote = flow.Remote().String()
+func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) error {
+	l.remote, l.flow, l.uri = flow.Remote().String(), flow, uri
 	var require []sip.Field
-	fields := make([]sip.Field, 0, 8)
+	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
 		if v := c.invite.Get(name); v != "" {
@@ -208,6 +208,8 @@ func (c *Call) identities(l *Leg) (from, to sip.Address) {
 	}
 	if c.private() {
 		from = anonymous
+	} else if t := c.p.trunk(l.peer); t != nil {
+		from.URI = t.From
 	}
 	if _, isAddr := from.URI.Addr(); isAddr {
 		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
@@ -315,6 +317,9 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 	}
 	if c.best != nil && (res == nil || worth(c.best) > worth(res)) {
 		res, err = c.best, nil
+	}
+	if isChallenge(res) && c.answerChallenge(l, res) {
+		return
 	}
 	if err != nil || res.Status == 503 {
 		if len(c.hops) > 0 {

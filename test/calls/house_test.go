@@ -194,7 +194,8 @@ type phone struct {
 	early   bool // 183 with SDP first
 	delayed bool // calls without SDP
 	body    func() []byte
-	fields  []sip.Field // of its INVITEs
+	fields  []sip.Field              // of its INVITEs
+	first   func(*sip.Incoming) bool // sees requests first; true: answered
 
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -311,6 +312,9 @@ func (p *phone) learn(m *sip.Message) {
 }
 
 func (p *phone) incoming(in *sip.Incoming) {
+	if p.first != nil && p.first(in) {
+		return
+	}
 	if in.Method != "INVITE" {
 		in.Reply(501, "")
 		return
