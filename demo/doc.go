@@ -6,6 +6,7 @@
 //	        provider, sees every octet of them, and hands each to a tap
 //	Mitm    the same wire with a man in the middle on it, who answers both sides
 //	        with keys of his own
+//	Echo    a test address: whoever calls it hears himself
 //	Run     two phones, two sipwards and a wire put together for one call
 //
 // Phones and wires open their sockets through a [Network]: the machine's

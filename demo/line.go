@@ -183,19 +183,25 @@ func (l *line) reportNowAndThen() {
 // hear reads a socket until it is closed.
 func (l *line) hear(c net.PacketConn, take func([]byte)) {
 	defer l.wg.Done()
-	buf := make([]byte, 2048)
+	readDatagrams(c, 2048, l.stop, func(b []byte, _ netip.AddrPort) { take(b) })
+}
+
+// readDatagrams hands what comes to take until the socket is closed; a longer
+// datagram than size octets is cut. take must not keep what it gets.
+func readDatagrams(c net.PacketConn, size int, stop <-chan struct{}, take func(b []byte, from netip.AddrPort)) {
+	buf := make([]byte, size)
 	for {
-		n, _, err := c.ReadFrom(buf)
+		n, from, err := c.ReadFrom(buf)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err == nil {
-			take(buf[:n])
+			take(buf[:n], localOf(from))
 			continue
 		}
 		select { // another host's ICMP; should it last, it must not take the CPU
 		case <-time.After(frameTime):
-		case <-l.stop:
+		case <-stop:
 			return
 		}
 	}
