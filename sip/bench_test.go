@@ -1,8 +1,10 @@
 package sip
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/sipward/sipward/demo/memnet"
 )
@@ -88,4 +90,61 @@ func BenchmarkCall(b *testing.B) {
 		<-over
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+}
+
+// BenchmarkRelayed is a request outside dialogs with its answer, a client
+// transaction and a server transaction in this process.
+func BenchmarkRelayed(b *testing.B) {
+	network := memnet.New(memnet.Options{})
+	defer network.Close()
+	far := &Queue{Log: quietLog}
+	var stacks [2]*Stack
+	var listeners [2]*Listener
+	for i, at := range []netip.AddrPort{aliceAddr, bobAddr} {
+		conn, err := network.ListenPacket(at)
+		if err != nil {
+			b.Fatal(err)
+		}
+		stacks[i] = NewStack(Options{Log: quietLog, Handler: func(in *Incoming) {
+			if tx := in.Serve(far); tx != nil {
+				far.Post(func() { tx.Reply(200, "") })
+			} else {
+				in.Reply(503, "")
+			}
+		}})
+		defer stacks[i].Close()
+		if listeners[i], err = stacks[i].Listen(ListenerOptions{Packet: conn}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	q := &Queue{Log: quietLog}
+	m := register()
+	over := make(chan struct{})
+	b.ReportAllocs()
+	for b.Loop() {
+		o := RequestOptions{Flow: listeners[0].Flow(bobAddr), Message: m, Queue: q, Handle: func(*Message, error) { over <- struct{}{} }}
+		for stacks[0].Request(o) != nil { // the limit: until timer K
+			time.Sleep(time.Millisecond)
+		}
+		<-over
+	}
+}
+
+// BenchmarkTLSConnection is a connection with its handshake, a request and its
+// answer, both sides in this process.
+func BenchmarkTLSConnection(b *testing.B) {
+	ca := newAuthority(b, "test authority")
+	_, l, _ := tlsStack(b, echoing, ca.with(ca.issue(b, named("bob.example"))))
+	cfg := &tls.Config{RootCAs: ca.pool, ServerName: "bob.example"}
+	b.ReportAllocs()
+	for b.Loop() {
+		conn, err := tls.Dial("tcp", l.Local().String(), cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p := &tcpPeer{t: b, Conn: conn}
+		p.write(tcpOptions)
+		p.next("200 OPTIONS")
+		conn.Close()
+	}
 }

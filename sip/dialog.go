@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // ErrPending: an INVITE of this dialog is still under way (RFC 3261 section
@@ -42,10 +41,10 @@ const maxServers = 64
 // begins with an INVITE sent by [Stack.Dial] or taken by [Incoming.Accept],
 // and keeps its Call-ID until the last late repetition was answered.
 type Dialog struct {
-	stack   *Stack
-	queue   *Queue
+	place
 	user    User
 	callID  string
+	name    string  // TLS: whom the peer must prove to be wherever it is dialled
 	caller  bool    // this side sent the initial INVITE
 	local   Address // with tag
 	contact URI
@@ -99,7 +98,7 @@ type Dial struct {
 
 // Dial sends an INVITE with a new Call-ID. It must be called on the queue.
 func (s *Stack) Dial(o Dial) (*Dialog, error) {
-	d := &Dialog{stack: s, queue: o.Queue, user: o.User, callID: newToken() + newToken(), caller: true,
+	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
 		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.listener.ContactURI(o.ContactUser)}
 	d.local = o.From.WithTag(d.localTag)
 	d.peer = peer{address: o.To.WithTag(""), target: o.URI, flow: o.Flow}
@@ -122,7 +121,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 // the Call-ID was faster; that one's retransmission needs no answer.
 func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
 	from, to := in.From(), in.To()
-	d := &Dialog{stack: in.stack, queue: queue, user: user, callID: in.CallID(), localTag: newToken(),
+	d := &Dialog{place: place{in.stack, queue}, user: user, callID: in.CallID(), localTag: newToken(),
 		contact: in.Flow.listener.ContactURI(contactUser)}
 	d.local = to.WithTag(d.localTag)
 	d.remoteSeq, _, _ = in.CSeq()
@@ -162,10 +161,10 @@ func cseq(n uint32, method string) string { return strconv.FormatUint(uint64(n),
 
 // request builds a request to p that leaves on flow, with a new branch.
 func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Message, string) {
-	branch := "z9hG4bK" + newToken()
+	branch := newBranch()
 	l := flow.listener
 	req := &Message{Method: method, URI: p.target, Fields: make([]Field, 0, 16)}
-	req.Add("Via", "SIP/2.0/"+strings.ToUpper(l.Network)+" "+l.advertise.String()+";branch="+branch+";rport")
+	req.Add("Via", l.via(branch))
 	for _, r := range p.routes {
 		req.Add("Route", r)
 	}
@@ -182,7 +181,8 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 
 // hop returns where a request within the dialog goes: to the first route or
 // the remote target where that is an address, else to where the peer was last
-// heard from. A connection that still stands is kept.
+// heard from. A connection that still stands is kept. Over TLS the peer must
+// prove the name under which it was called, whatever address it has now.
 func (d *Dialog) hop(p *peer) Flow {
 	next := p.target
 	if len(p.routes) > 0 {
@@ -197,11 +197,7 @@ func (d *Dialog) hop(p *peer) Flow {
 	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() {
 		return p.flow
 	}
-	port := next.Port
-	if port == 0 {
-		port = 5060
-	}
-	return p.flow.listener.Flow(netip.AddrPortFrom(addr, uint16(port)))
+	return p.flow.listener.FlowTo(netip.AddrPortFrom(addr, uint16(next.Port)), d.name)
 }
 
 func (d *Dialog) receive(flow Flow, m *Message) {
@@ -229,9 +225,20 @@ func (d *Dialog) receiveResponse(flow Flow, m *Message) {
 	_, method, _ := m.CSeq()
 	for _, t := range d.clients {
 		if t.branch == via.Branch() && t.req.Method == method {
+			d.stay(flow)
 			t.receive(m)
 			return
 		}
+	}
+}
+
+// stay keeps the TLS connection over which the peer answers: its Contact often
+// names an address, and no certificate does.
+func (d *Dialog) stay(flow Flow) {
+	was := &d.peer.flow
+	if flow.secure() && flow.listener == was.listener && flow.remote == was.remote && flow.name == was.name &&
+		(was.conn == nil || was.conn.isClosed()) {
+		was.conn = flow.conn
 	}
 }
 

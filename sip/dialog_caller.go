@@ -106,6 +106,10 @@ func (d *Dialog) ack(t *clientTx, p *peer, contentType string, body []byte, fiel
 	ack.SetBody(contentType, body)
 	wire := ack.Bytes()
 	t.acks = append(t.acks, sentAck{p.address.Tag(), wire, flow})
+	if tcp, ok := flow.large(wire); ok {
+		d.ackLarge(t, len(t.acks)-1, ack, tcp)
+		return
+	}
 	flow.send(wire, nil)
 }
 

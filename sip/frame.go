@@ -1,6 +1,9 @@
 package sip
 
-import "bytes"
+import (
+	"bytes"
+	"sync/atomic"
+)
 
 // framer cuts a stream into messages (RFC 3261 section 18.3). It holds at most
 // one message and what one read brought behind it.
@@ -10,6 +13,7 @@ type framer struct {
 	head     *head // of the message under way, once it is complete
 	lineEnds int   // between two messages
 	pinged   bool
+	awaited  *atomic.Bool // a keep-alive of ours waits for its answer; nil: none does
 }
 
 func (f *framer) write(b []byte) { f.buf = append(f.buf, b...) }
@@ -61,18 +65,25 @@ func (f *framer) next() (*Message, error) {
 	return h.message, h.err
 }
 
+// pong takes a single line end that answers a keep-alive of ours.
+func (f *framer) pong() bool { return f.awaited != nil && f.awaited.CompareAndSwap(true, false) }
+
 func (f *framer) skipLineEnds() {
 	if f.searched > 0 {
 		return
 	}
-	n := 0
+	n, ends := 0, 0
 	for n < len(f.buf) && (f.buf[n] == '\r' || f.buf[n] == '\n') {
 		if f.buf[n] == '\n' {
-			if f.lineEnds++; f.lineEnds == 2 {
-				f.lineEnds, f.pinged = 0, true
-			}
+			ends++
 		}
 		n++
+	}
+	if ends%2 == 1 && f.pong() {
+		ends--
+	}
+	if f.lineEnds += ends; f.lineEnds >= 2 {
+		f.lineEnds, f.pinged = f.lineEnds%2, true
 	}
 	f.buf = f.buf[n:]
 	if len(f.buf) > 0 {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,10 +15,11 @@ import (
 type ListenerOptions struct {
 	Name      string         // for logs and for the handler
 	Packet    net.PacketConn // UDP
-	Stream    net.Listener   // TCP
+	Stream    net.Listener   // TCP, or what carries TLS
+	TLS       *TLSOptions    // not nil: Stream is served with TLS
 	Advertise netip.AddrPort // what Via and Contact name; zero: the socket's own address
-	// Dial opens a connection to a TCP peer; nil dials from the listener's
-	// address and any port.
+	// Dial opens a TCP connection to a peer, below TLS where that is spoken; nil
+	// dials from the listener's address and any port.
 	Dial func(ctx context.Context, remote netip.AddrPort) (net.Conn, error)
 }
 
@@ -24,13 +27,15 @@ type ListenerOptions struct {
 // they leave.
 type Listener struct {
 	Name    string
-	Network string // "udp" or "tcp"
+	Network string // "udp", "tcp" or "tls"
 
 	local     netip.AddrPort
 	advertise netip.AddrPort
 	stack     *Stack
 	packet    net.PacketConn
 	streams   *streams
+	largeVia  atomic.Pointer[Listener] // UDP: for what outgrows a datagram
+	shunned   shunned                  // TCP: who lets nobody connect
 }
 
 // Local returns the socket's own address.
@@ -42,15 +47,45 @@ func (l *Listener) Advertised() netip.AddrPort { return l.advertise }
 // ContactURI returns the URI under which a dialog on this listener is reached.
 func (l *Listener) ContactURI(user string) URI {
 	u := URI{Scheme: "sip", User: user, Host: l.advertise.Addr().String(), Port: int(l.advertise.Port())}
-	if l.Network == "tcp" {
-		u.Params = ";transport=tcp"
+	if l.packet == nil {
+		u.Params = ";transport=" + l.Network
 	}
 	return u
 }
 
+// via is the value of the Via field of a request that leaves from here (RFC
+// 3581: with rport).
+func (l *Listener) via(branch string) string {
+	return "SIP/2.0/" + strings.ToUpper(l.Network) + " " + l.advertise.String() + ";branch=" + branch + ";rport"
+}
+
+func (l *Listener) defaultPort() uint16 {
+	if l.Network == "tls" {
+		return 5061
+	}
+	return 5060
+}
+
 // Flow returns the path to a peer from this listener. It opens nothing yet.
+// Over TLS the peer's certificate must name its address; see FlowTo.
 func (l *Listener) Flow(remote netip.AddrPort) Flow {
 	return Flow{listener: l, remote: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())}
+}
+
+// FlowTo returns the path to a peer that was called by name, the domain of a
+// URI and not what DNS made of it. Over TLS the peer's certificate must be for
+// that name, or for the address where name is empty (RFC 3261 section 26.3.2,
+// RFC 5922); elsewhere the name means nothing. Port 0 is the transport's own:
+// 5060, over TLS 5061.
+func (l *Listener) FlowTo(remote netip.AddrPort, name string) Flow {
+	if remote.Port() == 0 {
+		remote = netip.AddrPortFrom(remote.Addr(), l.defaultPort())
+	}
+	f := l.Flow(remote)
+	if l.Network == "tls" {
+		f.name = peerName(name)
+	}
+	return f
 }
 
 func (l *Listener) close() {
@@ -104,14 +139,15 @@ func keepalive(b []byte) bool {
 }
 
 // Flow is the path between a listener and one peer: for UDP a pair of
-// addresses, for TCP a connection. It is a value; two flows of the same path
-// are equal.
+// addresses, for TCP and TLS a connection. It is a value; two flows of the same
+// path are equal.
 type Flow struct {
 	listener *Listener
 	remote   netip.AddrPort
-	conn     *streamConn // TCP: the connection that a message came in on
+	name     string      // TLS: whom the peer must prove to be; "": its address
+	conn     *streamConn // TCP, TLS: the connection that a message came in on
 
-	// TCP, of a response: where a connection is opened to when conn has ended
+	// TCP, TLS, of a response: where a connection is opened to when conn has ended
 	// (RFC 3261 section 18.2.2); the port of remote is none that is listened at.
 	back netip.AddrPort
 }
@@ -122,7 +158,7 @@ func (f Flow) Listener() *Listener { return f.listener }
 // Remote returns the peer's address.
 func (f Flow) Remote() netip.AddrPort { return f.remote }
 
-// Network returns "udp" or "tcp".
+// Network returns "udp", "tcp" or "tls".
 func (f Flow) Network() string {
 	if f.listener == nil {
 		return ""
@@ -131,7 +167,9 @@ func (f Flow) Network() string {
 }
 
 // reliable says whether the transport repeats by itself what was lost.
-func (f Flow) reliable() bool { return f.Network() == "tcp" }
+func (f Flow) reliable() bool { return f.listener != nil && f.listener.packet == nil }
+
+func (f Flow) secure() bool { return f.Network() == "tls" }
 
 // send writes one message. fail is called, on any goroutine and at most once,
 // when it could not be sent.
@@ -142,17 +180,17 @@ func (f Flow) send(b []byte, fail func(error)) {
 		}
 		return
 	}
-	f.listener.streams.send(f, b, fail)
+	f.listener.streams.send(f, outgoing{b: b, fail: fail})
 }
 
 // respondTo returns the flow on which a response to a request that came over
 // this one goes back (RFC 3261 section 18.2.2, RFC 3581 section 4).
 func (f Flow) respondTo(top Via) Flow {
-	port := top.Port
+	port := uint16(top.Port)
 	if port == 0 {
-		port = 5060
+		port = f.listener.defaultPort()
 	}
-	sentBy := netip.AddrPortFrom(f.remote.Addr(), uint16(port))
+	sentBy := netip.AddrPortFrom(f.remote.Addr(), port)
 	if f.reliable() {
 		f.back = sentBy
 		return f

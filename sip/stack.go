@@ -7,8 +7,10 @@ import (
 	"encoding/base32"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,15 +52,19 @@ type Stack struct {
 	malformed atomic.Uint64
 
 	mu        sync.RWMutex
-	dialogs   map[string]*Dialog // by Call-ID
+	dialogs   map[string]*Dialog      // by Call-ID
+	clients   map[string]*clientTx    // outside dialogs, by branch
+	servers   map[serverKey]*ServerTx // outside dialogs
 	listeners []*Listener
 	closed    bool
+	done      chan struct{} // closed with the stack
 	wg        sync.WaitGroup
 }
 
 // NewStack returns a stack without listeners.
 func NewStack(o Options) *Stack {
-	s := &Stack{handler: o.Handler, userAgent: o.UserAgent, log: o.Log, dialogs: map[string]*Dialog{}}
+	s := &Stack{handler: o.Handler, userAgent: o.UserAgent, log: o.Log, dialogs: map[string]*Dialog{},
+		clients: map[string]*clientTx{}, servers: map[serverKey]*ServerTx{}, done: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -70,7 +76,7 @@ func NewStack(o Options) *Stack {
 func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
 	l := &Listener{Name: o.Name, stack: s, packet: o.Packet}
 	switch {
-	case o.Packet != nil && o.Stream == nil:
+	case o.Packet != nil && o.Stream == nil && o.TLS == nil:
 		ua, ok := o.Packet.LocalAddr().(*net.UDPAddr)
 		if !ok {
 			return nil, fmt.Errorf("sip: listener %s: not a UDP address: %v", o.Name, o.Packet.LocalAddr())
@@ -85,8 +91,14 @@ func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
 			return nil, fmt.Errorf("sip: listener %s: not a TCP address: %v", o.Name, o.Stream.Addr())
 		}
 		l.Network, l.local = "tcp", ta.AddrPort()
+		if o.TLS != nil {
+			if err := o.TLS.check(); err != nil {
+				return nil, fmt.Errorf("sip: listener %s: %w", o.Name, err)
+			}
+			l.Network = "tls"
+		}
 	default:
-		return nil, fmt.Errorf("sip: listener %s: needs either a packet or a stream socket", o.Name)
+		return nil, fmt.Errorf("sip: listener %s: needs either a packet or a stream socket, and TLS a stream socket", o.Name)
 	}
 	l.local = netip.AddrPortFrom(l.local.Addr().Unmap(), l.local.Port())
 	if l.advertise = o.Advertise; !l.advertise.IsValid() {
@@ -97,6 +109,9 @@ func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
 	}
 	if o.Stream != nil {
 		l.streams = newStreams(l, o.Stream, o.Dial)
+		if o.TLS != nil {
+			l.streams.secure = newSecure(o.TLS)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,8 +135,12 @@ func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
 // get no further events. It returns when all readers have ended.
 func (s *Stack) Close() {
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.done)
+	}
 	listeners := s.listeners
+	clients, servers := slices.Collect(maps.Values(s.clients)), slices.Collect(maps.Values(s.servers))
 	dialogs := make([]*Dialog, 0, len(s.dialogs))
 	for _, d := range s.dialogs {
 		dialogs = append(dialogs, d)
@@ -133,6 +152,12 @@ func (s *Stack) Close() {
 	s.wg.Wait()
 	for _, d := range dialogs {
 		d.queue.Post(d.discard)
+	}
+	for _, t := range clients {
+		t.queue.Post(t.terminate)
+	}
+	for _, t := range servers {
+		t.queue.Post(t.terminate)
 	}
 }
 
@@ -165,9 +190,11 @@ func (s *Stack) receive(flow Flow, m *Message, err error) {
 			err = validate(m)
 		}
 		if !m.IsRequest() {
-			if err == nil {
+			switch {
+			case (err == nil || err == errVias) && s.answerOutside(m):
+			case err == nil:
 				s.dispatch(flow, m)
-			} else {
+			default:
 				s.malformed.Add(1)
 			}
 			return
@@ -178,7 +205,9 @@ func (s *Stack) receive(flow Flow, m *Message, err error) {
 			s.refuseMalformed(flow, m, err)
 			return
 		}
-		s.dispatch(flow, m)
+		if !s.repeatedOutside(flow, m) {
+			s.dispatch(flow, m)
+		}
 	})
 }
 
@@ -296,6 +325,8 @@ func (s *Stack) stampServer(m *Message) {
 var tagEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 func tagText(b []byte) string { return tagEncoding.EncodeToString(b[:10]) }
+
+func newBranch() string { return "z9hG4bK" + newToken() }
 
 // newToken returns 80 unguessable bits as text, for tags, branches and
 // Call-IDs (RFC 3261 section 19.3).

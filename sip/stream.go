@@ -2,6 +2,8 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -26,15 +28,24 @@ var (
 
 // streams holds the TCP connections of one listener.
 type streams struct {
-	l    *Listener
-	ln   net.Listener
-	dial func(context.Context, netip.AddrPort) (net.Conn, error)
+	l      *Listener
+	ln     net.Listener
+	secure *secure // nil: no TLS
+	dial   func(context.Context, netip.AddrPort) (net.Conn, error)
 
-	mu     sync.Mutex
-	conns  map[*streamConn]struct{}
-	dialed map[netip.AddrPort]*streamConn // outbound, by the peer's address
-	closed bool
-	wg     sync.WaitGroup
+	mu      sync.Mutex
+	conns   map[*streamConn]struct{}
+	shaking map[*streamConn]struct{} // of conns: inbound, in the handshake of TLS
+	dialed  map[peerKey]*streamConn  // outbound
+	closed  bool
+	wg      sync.WaitGroup
+}
+
+// peerKey is who was dialled: over TLS one address may have several names, and
+// a connection proves one of them.
+type peerKey struct {
+	addr netip.AddrPort
+	name string
 }
 
 // streamConn is one TCP connection. Messages leave through out, so that a
@@ -42,17 +53,26 @@ type streams struct {
 type streamConn struct {
 	s      *streams
 	remote netip.AddrPort
+	name   string // TLS: whom the peer has to prove to be
 	out    chan outgoing
 	done   chan struct{}
 	once   sync.Once
-	heard  atomic.Int64 // when something was read or dialled last, in nanoseconds of Unix time
-	mu     sync.Mutex
-	conn   net.Conn // nil until dialled
+	heard  atomic.Int64  // when something was read or dialled last, in nanoseconds of Unix time
+	reads  atomic.Uint64 // how often something was read
+	pinged atomic.Bool   // a keep-alive of ours waits for its answer
+	client *x509.Certificate
+
+	mu      sync.Mutex
+	conn    net.Conn      // nil until dialled
+	reason  error         // why it ended
+	unheard []func(error) // TLS, dialled: of what left before the peer said anything
+	spoken  bool          // the peer has said something
 }
 
 type outgoing struct {
-	b    []byte
-	fail func(error)
+	b     []byte
+	fail  func(error)
+	claim *atomic.Bool // not nil: who sets it first sends the message
 }
 
 func newStreams(l *Listener, ln net.Listener, dial func(context.Context, netip.AddrPort) (net.Conn, error)) *streams {
@@ -63,7 +83,7 @@ func newStreams(l *Listener, ln net.Listener, dial func(context.Context, netip.A
 			return d.DialContext(ctx, "tcp", remote.String())
 		}
 	}
-	return &streams{l: l, ln: ln, dial: dial, conns: map[*streamConn]struct{}{}, dialed: map[netip.AddrPort]*streamConn{}}
+	return &streams{l: l, ln: ln, dial: dial, conns: map[*streamConn]struct{}{}, shaking: map[*streamConn]struct{}{}, dialed: map[peerKey]*streamConn{}}
 }
 
 func (s *streams) accept() {
@@ -82,24 +102,34 @@ func (s *streams) accept() {
 			continue
 		}
 		ap := ta.AddrPort()
-		c := s.add(netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), conn)
-		if c == nil {
-			conn.Close()
-			continue
+		if s.secure != nil {
+			conn = s.secure.server(conn)
 		}
-		go c.write()
-		go c.read(conn, true)
+		c := s.add(netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), conn)
+		switch {
+		case c == nil:
+			conn.Close()
+		case s.secure != nil:
+			go c.shakeHands(conn.(*tls.Conn))
+		default:
+			go c.write()
+			go c.read(conn, true)
+		}
 	}
 }
 
 // add registers a connection that was accepted; nil where the limit is reached.
 func (s *streams) add(remote netip.AddrPort, conn net.Conn) *streamConn {
 	s.makeRoom()
+	s.limitHandshakes()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.newConn(remote, conn)
 	if c != nil {
 		s.wg.Add(1) // for the reader
+		if s.secure != nil {
+			s.shaking[c] = struct{}{}
+		}
 	}
 	return c
 }
@@ -138,54 +168,66 @@ func (s *streams) makeRoom() {
 }
 
 // send uses the connection that the flow names, then one that was dialled to
-// the same address, then a new one.
-func (s *streams) send(f Flow, b []byte, fail func(error)) {
+// the same peer, then a new one.
+func (s *streams) send(f Flow, o outgoing) {
 	c := f.conn
 	if c == nil || c.isClosed() {
-		to := f.remote
+		to := peerKey{f.remote, f.name}
 		if f.back.IsValid() {
-			to = f.back
+			to.addr = f.back
 		}
 		if c = s.dialedTo(to); c == nil {
-			if fail != nil {
-				fail(errStreamLimit)
+			if o.fail != nil {
+				o.fail(errStreamLimit)
 			}
 			return
 		}
 	}
+	c.send(o)
+}
+
+func (c *streamConn) send(o outgoing) {
 	select {
-	case c.out <- outgoing{b, fail}:
+	case c.out <- o:
 		if c.isClosed() {
 			c.drain() // it closed between the look and the send
 		}
 	default:
-		if fail != nil {
-			fail(errStreamFull)
+		if o.fail != nil {
+			o.fail(errStreamFull)
 		}
 	}
 }
 
-// dialedTo returns the connection that was dialled to an address, or dials;
-// nil where the limit is reached.
-func (s *streams) dialedTo(remote netip.AddrPort) *streamConn {
-	s.mu.Lock()
-	c := s.dialed[remote]
-	s.mu.Unlock()
-	if c != nil && !c.isClosed() {
+// dialedTo returns the connection that was dialled to a peer, or dials; nil
+// where the limit is reached.
+func (s *streams) dialedTo(to peerKey) *streamConn {
+	if c := s.standing(to); c != nil {
 		return c
 	}
 	s.makeRoom()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.dialed[remote]; c != nil && !c.isClosed() {
+	if c := s.dialed[to]; c != nil && !c.isClosed() {
 		return c // another dialog was faster
 	}
-	c = s.newConn(remote, nil)
+	c := s.newConn(to.addr, nil)
 	if c != nil {
-		s.dialed[remote] = c
+		c.name = to.name
+		s.dialed[to] = c
 		go c.dialAndWrite()
 	}
 	return c
+}
+
+// standing returns the connection that was dialled to a peer, or nil.
+func (s *streams) standing(to peerKey) *streamConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.dialed[to]; c != nil && !c.isClosed() {
+		return c
+	}
+	return nil
 }
 
 func (s *streams) close() {
@@ -217,17 +259,42 @@ func (c *streamConn) close() {
 		close(c.done)
 		c.mu.Lock()
 		if c.conn != nil {
-			c.conn.Close()
+			c.s.shut(c.conn)
 		}
+		unheard := c.unheard
+		c.unheard = nil
 		c.mu.Unlock()
 		c.s.mu.Lock()
 		delete(c.s.conns, c)
-		if c.s.dialed[c.remote] == c {
-			delete(c.s.dialed, c.remote)
+		delete(c.s.shaking, c)
+		if to := (peerKey{c.remote, c.name}); c.s.dialed[to] == c {
+			delete(c.s.dialed, to)
 		}
 		c.s.mu.Unlock()
+		for _, fail := range unheard {
+			fail(c.why())
+		}
 		c.drain()
 	})
+}
+
+// end is close with a reason for those who wait.
+func (c *streamConn) end(reason error) {
+	c.mu.Lock()
+	if c.reason == nil {
+		c.reason = reason
+	}
+	c.mu.Unlock()
+	c.close()
+}
+
+func (c *streamConn) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reason == nil {
+		return errStreamClosed
+	}
+	return c.reason
 }
 
 // drain tells those who wait that their message will not leave.
@@ -236,7 +303,7 @@ func (c *streamConn) drain() {
 		select {
 		case o := <-c.out:
 			if o.fail != nil {
-				o.fail(errStreamClosed)
+				o.fail(c.why())
 			}
 		default:
 			return
@@ -254,10 +321,13 @@ func (c *streamConn) dialAndWrite() {
 		}
 	}()
 	conn, err := c.s.dial(ctx, c.remote)
+	if err == nil && c.s.secure != nil {
+		conn, err = c.s.secure.call(ctx, conn, c.name, c.remote)
+	}
 	cancel()
 	if err != nil {
-		c.s.l.stack.log.Debug("cannot connect", "peer", c.remote, "error", err)
-		c.close()
+		c.s.l.stack.log.Debug("cannot connect", "peer", c.remote, "name", c.name, "error", err)
+		c.end(err)
 		c.s.wg.Done()
 		return
 	}
@@ -265,7 +335,7 @@ func (c *streamConn) dialAndWrite() {
 	c.conn = conn
 	c.mu.Unlock()
 	if c.isClosed() {
-		conn.Close()
+		c.s.shut(conn)
 		c.s.wg.Done()
 		return
 	}
@@ -280,6 +350,9 @@ func (c *streamConn) write() {
 	for {
 		select {
 		case o := <-c.out:
+			if o.claim != nil && !o.claim.CompareAndSwap(false, true) {
+				continue // it has left by another way
+			}
 			c.conn.SetWriteDeadline(time.Now().Add(streamTimeout))
 			if _, err := c.conn.Write(o.b); err != nil {
 				if o.fail != nil {
@@ -287,6 +360,7 @@ func (c *streamConn) write() {
 				}
 				return
 			}
+			c.left(o)
 		case <-c.done:
 			return
 		}
@@ -298,8 +372,8 @@ func (c *streamConn) write() {
 func (c *streamConn) read(conn net.Conn, inbound bool) {
 	defer c.s.wg.Done()
 	defer c.close()
-	flow := Flow{listener: c.s.l, remote: c.remote, conn: c}
-	var frames framer
+	flow := Flow{listener: c.s.l, remote: c.remote, name: c.name, conn: c}
+	frames := framer{awaited: &c.pinged}
 	buf := make([]byte, 16<<10)
 	limited := inbound // a deadline is set; what trickles in does not move it
 	if inbound {
@@ -308,9 +382,13 @@ func (c *streamConn) read(conn net.Conn, inbound bool) {
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {
+			c.lost(err)
 			return
 		}
 		c.heard.Store(time.Now().UnixNano())
+		if c.reads.Add(1) == 1 {
+			c.speaks()
+		}
 		frames.write(buf[:n])
 		for {
 			m, err := frames.next()

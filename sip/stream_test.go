@@ -208,7 +208,7 @@ func TestTCPDialFailure(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the user was told nothing")
 	}
-	if got := u.events(); len(got) != 1 || got[0] != "refused: "+ErrTransport.Error() {
+	if got := u.events(); len(got) != 1 || !strings.HasPrefix(got[0], "refused: "+ErrTransport.Error()+": ") || !strings.Contains(got[0], "refused") {
 		t.Errorf("heard %q", got)
 	}
 	u.do(func() {})

@@ -2,13 +2,15 @@ package sip
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
 var (
 	// ErrTimeout: no final response came within 64*T1.
 	ErrTimeout = errors.New("sip: no answer (timer B/F)")
-	// ErrTransport wraps nothing: the request could not be sent.
+	// ErrTransport: the request could not be sent. What the user gets wraps the
+	// reason too, so compare with errors.Is.
 	ErrTransport = errors.New("sip: the request could not be sent")
 	// ErrCancelled: the INVITE was cancelled by this side.
 	ErrCancelled = errors.New("sip: cancelled")
@@ -25,17 +27,24 @@ const (
 	txTerminated
 )
 
-// timer posts f to the dialog's queue after d; a stopped timer runs nothing,
-// also when its function was posted already.
+// place is where a transaction lives: its stack, and the queue of its dialog or
+// of who relays it.
+type place struct {
+	stack *Stack
+	queue *Queue
+}
+
+// timer posts f to the queue after d; a stopped timer runs nothing, also when
+// its function was posted already.
 type timer struct {
 	t    *time.Timer
 	dead bool
 }
 
-func (d *Dialog) after(wait time.Duration, f func()) *timer {
+func (p place) after(wait time.Duration, f func()) *timer {
 	tm := &timer{}
 	tm.t = time.AfterFunc(wait, func() {
-		d.queue.Post(func() {
+		p.queue.Post(func() {
 			if !tm.dead {
 				tm.dead = true
 				f()
@@ -53,9 +62,10 @@ func (t *timer) stop() {
 }
 
 // clientTx is a client transaction (RFC 3261 section 17.1, RFC 6026). It
-// lives on the queue of its dialog.
+// lives on the queue of its place.
 type clientTx struct {
-	d       *Dialog
+	place
+	drop    func(*clientTx) // it has ended
 	req     *Message
 	wire    []byte
 	flow    Flow
@@ -70,35 +80,47 @@ type clientTx struct {
 }
 
 func (d *Dialog) newClientTx(req *Message, branch string, flow Flow, handle func(*Message, error)) *clientTx {
-	t := &clientTx{d: d, req: req, wire: req.Bytes(), flow: flow, branch: branch, handle: handle}
+	t := &clientTx{place: d.place, drop: d.dropClient, req: req, wire: req.Bytes(), flow: flow, branch: branch, handle: handle}
 	d.clients = append(d.clients, t)
-	t.send()
-	if !flow.reliable() {
-		t.armResend(T1)
+	t.start()
+	return t
+}
+
+func (t *clientTx) start() {
+	if tcp, ok := t.flow.large(t.wire); ok {
+		t.startLarge(tcp)
+	} else {
+		t.startSmall()
 	}
-	t.timeout = d.after(64*T1, func() {
+	t.timeout = t.after(64*T1, func() {
 		if t.state == txCalling || t.state == txProceeding {
 			t.fail(ErrTimeout)
 		}
 	})
-	return t
+}
+
+func (t *clientTx) startSmall() {
+	t.send()
+	if !t.flow.reliable() {
+		t.armResend(T1)
+	}
 }
 
 func (t *clientTx) invite() bool { return t.req.Method == "INVITE" }
 
 func (t *clientTx) send() {
 	t.flow.send(t.wire, func(err error) {
-		t.d.queue.Post(func() {
+		t.queue.Post(func() {
 			if t.state == txCalling || t.state == txProceeding {
-				t.d.stack.log.Debug("request not sent", "method", t.req.Method, "to", t.flow.remote, "error", err)
-				t.fail(ErrTransport)
+				t.stack.log.Debug("request not sent", "method", t.req.Method, "to", t.flow.remote, "error", err)
+				t.fail(fmt.Errorf("%w: %w", ErrTransport, err))
 			}
 		})
 	})
 }
 
 func (t *clientTx) armResend(wait time.Duration) {
-	t.resend = t.d.after(wait, func() {
+	t.resend = t.after(wait, func() {
 		if t.state != txCalling && (t.invite() || t.state != txProceeding) {
 			return
 		}
@@ -115,10 +137,10 @@ func (t *clientTx) armResend(wait time.Duration) {
 // more: a 2xx that comes late must be acknowledged and released, or the callee
 // sits in a call without a caller.
 func (t *clientTx) fail(err error) {
-	if t.invite() && err != ErrTransport {
+	if t.invite() && !errors.Is(err, ErrTransport) {
 		t.state = txCompleted
 		t.stopTimers()
-		t.linger = t.d.after(64*T1, t.terminate)
+		t.linger = t.after(64*T1, t.terminate)
 	} else {
 		t.terminate()
 	}
@@ -153,7 +175,7 @@ func (t *clientTx) receive(res *Message) {
 		case txCalling, txProceeding:
 			t.state = txAccepted
 			t.stopTimers()
-			t.linger = t.d.after(64*T1, t.terminate) // timer M
+			t.linger = t.after(64*T1, t.terminate) // timer M
 			t.handle(res, nil)
 		case txAccepted, txCompleted: // another fork's, also behind a refusal
 			t.handle(res, nil)
@@ -177,7 +199,7 @@ func (t *clientTx) receive(res *Message) {
 			if wait == 0 {
 				t.terminate()
 			} else {
-				t.linger = t.d.after(wait, t.terminate)
+				t.linger = t.after(wait, t.terminate)
 			}
 			t.handle(res, nil)
 		case txCompleted:
@@ -219,17 +241,21 @@ func (t *clientTx) terminate() {
 	t.state = txTerminated
 	t.stopTimers()
 	t.linger.stop()
-	t.d.dropClient(t)
+	t.drop(t)
 }
 
 // ServerTx is a server transaction (RFC 3261 section 17.2, RFC 6026). For an
 // INVITE it also repeats the 2xx until the ACK comes, which the RFC leaves to
-// the user agent (section 13.3.1.4). Its methods run on the dialog's queue.
+// the user agent (section 13.3.1.4). Its methods run on the queue of its
+// dialog, or on the one that [Incoming.Serve] was given.
 type ServerTx struct {
 	Request *Message
 	Flow    Flow
 
-	d       *Dialog
+	place
+	drop    func(*ServerTx) // it has ended
+	missing func()          // no ACK came for the 2xx
+	tag     string          // of this side
 	reply   Flow
 	branch  string
 	seq     uint32
@@ -242,11 +268,23 @@ type ServerTx struct {
 }
 
 func (d *Dialog) newServerTx(flow Flow, req *Message) *ServerTx {
-	via, _ := ParseVia(req.Values("Via")[0])
-	seq, _, _ := req.CSeq()
-	t := &ServerTx{Request: req, Flow: flow, d: d, reply: flow.respondTo(via), branch: via.Branch(), seq: seq}
+	t := d.place.newServerTx(flow, req, d.localTag)
+	t.drop = d.dropServer
+	t.missing = func() {
+		switch {
+		case t == d.initial && d.sendDueBye():
+		case !d.ended:
+			d.user.OnAckTimeout()
+		}
+	}
 	d.servers = append(d.servers, t)
 	return t
+}
+
+func (p place) newServerTx(flow Flow, req *Message, tag string) *ServerTx {
+	via, _ := ParseVia(req.Values("Via")[0])
+	seq, _, _ := req.CSeq()
+	return &ServerTx{Request: req, Flow: flow, place: p, tag: tag, reply: flow.respondTo(via), branch: via.Branch(), seq: seq}
 }
 
 func (t *ServerTx) invite() bool { return t.Request.Method == "INVITE" }
@@ -259,37 +297,39 @@ func (t *ServerTx) Respond(res *Message) {
 	if t.Final() {
 		return
 	}
-	t.d.stack.stampServer(res)
+	t.stack.stampServer(res)
 	t.last = res.Bytes()
 	t.send()
-	t.linger.stop() // the limit that a dialog's end had set
+	if res.Status >= 200 {
+		t.linger.stop() // the limit of what is never answered
+	}
 	switch {
 	case res.Status < 200:
 		t.state = txProceeding
 	case res.Status < 300 && t.invite():
 		t.state = txAccepted
 		t.repeat(T1)
-		t.timeout = t.d.after(64*T1, t.ackMissing)
-		t.linger = t.d.after(64*T1+T4, t.terminate) // timer L, behind the last repetition
+		t.timeout = t.after(64*T1, t.ackMissing)
+		t.linger = t.after(64*T1+T4, t.terminate) // timer L, behind the last repetition
 	case t.invite():
 		t.state = txCompleted
 		if !t.reply.reliable() {
 			t.repeat(T1)
 		}
-		t.timeout = t.d.after(64*T1, t.terminate) // timer H
+		t.timeout = t.after(64*T1, t.terminate) // timer H
 	default:
 		t.state = txCompleted
 		if t.reply.reliable() {
 			t.terminate()
 		} else {
-			t.linger = t.d.after(64*T1, t.terminate) // timer J
+			t.linger = t.after(64*T1, t.terminate) // timer J
 		}
 	}
 }
 
 // Reply is Respond with a response of that status.
 func (t *ServerTx) Reply(status int, reason string, fields ...Field) {
-	res := NewResponse(t.Request, status, reason, t.d.localTag)
+	res := NewResponse(t.Request, status, reason, t.tag)
 	res.Fields = append(res.Fields, fields...)
 	t.Respond(res)
 }
@@ -302,7 +342,7 @@ func (t *ServerTx) send() {
 
 // repeat sends the final response of an INVITE again, T1 doubling to T2.
 func (t *ServerTx) repeat(wait time.Duration) {
-	t.resend = t.d.after(wait, func() {
+	t.resend = t.after(wait, func() {
 		if (t.state == txAccepted && !t.acked) || t.state == txCompleted {
 			t.send()
 			t.repeat(min(2*wait, T2))
@@ -332,7 +372,7 @@ func (t *ServerTx) ackNon2xx() {
 		t.terminate()
 		return
 	}
-	t.linger = t.d.after(T4, t.terminate) // timer I
+	t.linger = t.after(T4, t.terminate) // timer I
 }
 
 // ack2xx notes the ACK of a 2xx; true the first time.
@@ -347,11 +387,7 @@ func (t *ServerTx) ack2xx() bool {
 func (t *ServerTx) ackMissing() {
 	if t.state == txAccepted && !t.acked {
 		t.settle() // nothing is waited for any more: a BYE may go
-		switch {
-		case t == t.d.initial && t.d.sendDueBye():
-		case !t.d.ended:
-			t.d.user.OnAckTimeout()
-		}
+		t.missing()
 	}
 }
 
@@ -370,5 +406,5 @@ func (t *ServerTx) terminate() {
 	t.resend.stop()
 	t.timeout.stop()
 	t.linger.stop()
-	t.d.dropServer(t)
+	t.drop(t)
 }

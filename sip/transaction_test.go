@@ -251,7 +251,7 @@ func TestTooLongForADatagram(t *testing.T) {
 			}
 			u.dialog = d
 		})
-		w.wantHeard(u, "refused: "+ErrTransport.Error())
+		w.wantHeard(u, "refused: "+ErrTransport.Error()+": write udp 192.0.2.1:5060: sendto: message too long")
 		w.wantDialogs(0)
 	})
 }

@@ -1,5 +1,9 @@
 package sip
 
+// errVias: a response whose topmost Via is not the only one is for a relay, if
+// for anybody here (RFC 3261 section 8.1.3.3).
+var errVias = malformed("more than one Via in a response")
+
 // validate checks what every request needs (RFC 3261 section 8.1.1) and gives
 // the sentence for a 400.
 func validate(m *Message) error {
@@ -38,8 +42,8 @@ func validate(m *Message) error {
 		return malformed("To")
 	}
 	vias := m.Values("Via")
-	if len(vias) == 0 || (!m.IsRequest() && len(vias) > 1) {
-		return malformed("Via") // RFC 3261 section 8.1.3.3: more than one is not for us
+	if len(vias) == 0 {
+		return malformed("Via")
 	}
 	v, err := ParseVia(vias[0])
 	if err != nil {
@@ -47,6 +51,9 @@ func validate(m *Message) error {
 	}
 	if b := v.Branch(); b == "" || len(b) > 256 {
 		return malformed("Via has no branch")
+	}
+	if !m.IsRequest() && len(vias) > 1 {
+		return errVias
 	}
 	return nil
 }
