@@ -45,8 +45,8 @@ func (p *Proxy) aor(u sip.URI) string {
 // authenticate says whether a request from inside comes from the user that its
 // From names. Where it does not, the request has been answered.
 func (p *Proxy) authenticate(in *sip.Incoming) bool {
-	if p.o.Auth == nil {
-		return true
+	if p.o.Auth == nil || in.Method != "REGISTER" && p.up.has(in.Flow.Remote().Addr(), in.From().URI.AOR(), time.Now()) {
+		return true // asked for its password elsewhere, where its account is
 	}
 	status, field, given := 407, "Proxy-Authenticate", "Proxy-Authorization"
 	if in.Method == "REGISTER" {

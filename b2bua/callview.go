@@ -8,7 +8,7 @@ import (
 
 // publishView stores what the call looks like now.
 func (c *Call) publishView() {
-	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.invite.URI.AOR(), State: string(c.state), Protection: c.protection,
+	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
 		Trust: c.trust, Reason: c.reason, Started: c.started}
 	switch {
 	case c.a.side == policy.Outside:

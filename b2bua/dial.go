@@ -132,6 +132,14 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 			fields = append(fields, sip.Field{Name: name, Value: v})
 		}
 	}
+	if l.side == policy.Outside && c.a.side == policy.Inside && !c.p.home(c.invite.From().URI) {
+		// Between the phone and the registrar that knows its password.
+		for _, f := range c.invite.Fields {
+			if f.Name == "Authorization" || f.Name == "Proxy-Authorization" {
+				fields = append(fields, f)
+			}
+		}
+	}
 	init := ""
 	if c.a.exchange == nil {
 		c.protection = "none"
@@ -211,10 +219,10 @@ func (c *Call) identities(l *Leg) (from, to sip.Address) {
 	} else if t := c.p.trunk(l.peer); t != nil {
 		from.URI = t.From
 	}
-	if _, isAddr := from.URI.Addr(); isAddr {
+	if addr, isAddr := from.URI.Addr(); isAddr && c.p.isInside(addr) {
 		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
 	}
-	if _, isAddr := to.URI.Addr(); isAddr {
+	if addr, isAddr := to.URI.Addr(); isAddr && c.p.isInside(addr) {
 		called := c.calledURI()
 		to.URI.User, to.URI.Host, to.URI.Port = called.User, called.Host, 0
 	}
@@ -339,13 +347,32 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 		c.refuse(488, sentence, sentence)
 	case res.Status == 503:
 		c.refuse(500, "", "the other side is out of service") // RFC 3261 section 16.7: a 503 is about one hop
-	case res.Status == 401 || res.Status == 407:
-		c.refuse(403, "Forbidden (the other side asks for a password)", "the other side asks for a password")
+	case isChallenge(res):
+		c.passChallenge(res)
 	case res.Status >= 300 && res.Status < 400:
 		c.refuse(480, "", "the other side is elsewhere, and redirections are not followed")
 	default:
 		c.refuse(res.Status, res.Reason, "refused by the other side: "+res.Reason)
 	}
+}
+
+// passChallenge hands the far end's question for a password to the phone, which
+// alone knows the answer. Its next INVITE has a new share.
+//
+// A phone with an account here is not asked: it would answer a stranger with
+// what its password for this proxy can be guessed from.
+func (c *Call) passChallenge(res *sip.Message) {
+	if c.a.side != policy.Inside || c.p.home(c.invite.From().URI) {
+		c.refuse(403, "Forbidden (the other side asks for a password)", "the other side asks for a password")
+		return
+	}
+	var fields []sip.Field
+	for _, f := range res.Fields {
+		if strings.EqualFold(f.Name, "WWW-Authenticate") || strings.EqualFold(f.Name, "Proxy-Authenticate") {
+			fields = append(fields, f)
+		}
+	}
+	c.refuse(res.Status, res.Reason, "the other side asks for a password", fields...)
 }
 
 // worth orders refusals: what tells the caller most about the callee wins.

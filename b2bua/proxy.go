@@ -82,6 +82,7 @@ type Proxy struct {
 	hide        []netip.Prefix // networks of the inside
 	guard       *guard
 	jail        *jail
+	up          *upstream
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	hub         hub
@@ -136,7 +137,7 @@ func New(o Options) (*Proxy, error) {
 	if o.Peer == nil {
 		o.Peer = func(string, netip.Addr) string { return "" }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
@@ -182,6 +183,17 @@ func (p *Proxy) pick(side policy.Side, network string, addr netip.Addr) *listene
 		}
 	}
 	return nil
+}
+
+// isInside says whether an address belongs to the inside: a listener's own, or
+// one of its networks.
+func (p *Proxy) isInside(addr netip.Addr) bool {
+	for _, n := range p.hide {
+		if n.Contains(addr) {
+			return true
+		}
+	}
+	return addr.IsLoopback()
 }
 
 // own says whether a URI's host and port are one of the proxy's listeners.
@@ -309,6 +321,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 			c.queue.Post(func() { c.finish("abandoned") })
 		}
 	}
+	p.up.close()
 	p.stack.Close()
 	p.hub.close()
 	return err

@@ -17,7 +17,11 @@ const maxRegistering = 64
 // register answers a REGISTER from inside (RFC 3261 section 10.3). It keeps
 // the reader free: a binding is durable before the 200 leaves.
 func (p *Proxy) register(in *sip.Incoming, l *listener) {
-	if p.o.Registrar == nil || !p.home(in.URI) {
+	if !p.home(in.URI) {
+		p.passRegister(in)
+		return
+	}
+	if p.o.Registrar == nil {
 		in.Reply(405, "", sip.Field{Name: "Allow", Value: allowed})
 		return
 	}
@@ -29,19 +33,25 @@ func (p *Proxy) register(in *sip.Incoming, l *listener) {
 		in.Reply(400, "Bad Request ("+err.Error()+")")
 		return
 	}
+	queue := &sip.Queue{Log: p.log}
+	tx := in.Serve(queue)
+	if tx == nil {
+		return // a repetition of one that is under way
+	}
+	reply := func(status int, fields ...sip.Field) { queue.Post(func() { tx.Reply(status, "", fields...) }) }
 	select {
 	case p.registering <- struct{}{}:
 	default:
-		in.Reply(503, "", sip.Field{Name: "Retry-After", Value: "5"})
+		reply(503, sip.Field{Name: "Retry-After", Value: "5"})
 		return
 	}
 	go func() {
 		defer func() { <-p.registering }()
-		p.bind(in, request)
+		p.bind(in, request, reply)
 	}()
 }
 
-func (p *Proxy) bind(in *sip.Incoming, request registrar.Request) {
+func (p *Proxy) bind(in *sip.Incoming, request registrar.Request, reply func(int, ...sip.Field)) {
 	aor := p.aor(in.To().URI)
 	bindings, err := p.o.Registrar.Register(aor, request)
 	var refusal *registrar.Refusal
@@ -51,12 +61,12 @@ func (p *Proxy) bind(in *sip.Incoming, request registrar.Request) {
 			fields = append(fields, sip.Field{Name: "Min-Expires", Value: seconds(refusal.MinExpires)})
 		}
 		p.log.Info("registration refused", "user", in.To().URI.User, "status", refusal.Status, "why", refusal.Reason)
-		in.Reply(refusal.Status, "", append(fields, warning(refusal.Reason))...)
+		reply(refusal.Status, append(fields, warning(refusal.Reason))...)
 		return
 	}
 	if err != nil {
 		p.log.Error("registration failed", "error", err)
-		in.Reply(500, "")
+		reply(500)
 		return
 	}
 	now := time.Now()
@@ -65,7 +75,7 @@ func (p *Proxy) bind(in *sip.Incoming, request registrar.Request) {
 		fields = append(fields, sip.Field{Name: "Contact", Value: "<" + b.Contact + ">;expires=" + seconds(b.Expires.Sub(now))})
 	}
 	fields = append(fields, sip.Field{Name: "Date", Value: now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")})
-	in.Reply(200, "", fields...)
+	reply(200, fields...)
 	for _, c := range request.Changes {
 		if p.o.Registered != nil {
 			p.o.Registered(in.To().URI.User, c.Contact, c.Expires != 0)

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
@@ -31,6 +32,9 @@ func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []desti
 	if t, ok := p.o.Routes.LookupFrom(string(l.Side), uri.AOR()); ok {
 		return t, nil, true
 	}
+	if aor, phone, ok := p.up.find(uri.User, time.Now()); ok && l.Side == policyOutside {
+		return route.Target{URI: aor, Host: uri.Host, Side: string(policy.Inside), Rule: "registered elsewhere"}, []destination{phone}, true
+	}
 	if phones := p.phonesOf(uri); len(phones) > 0 {
 		return route.Target{URI: uri.AOR(), Host: uri.Host, Side: string(policy.Inside), Rule: "registered"}, phones, true
 	}
@@ -51,7 +55,7 @@ func (c *Call) decide(addr netip.Addr) policy.Decision {
 	invite := c.invite.Message
 	caller := invite.From().URI
 	from := policy.Party{Side: c.a.side, Addr: c.invite.Flow.Remote().Addr(), URI: caller.AOR(), Peer: c.a.peer}
-	to := policy.Party{Side: c.b.side, Addr: addr, URI: c.invite.URI.AOR(), Peer: c.target.Peer}
+	to := policy.Party{Side: c.b.side, Addr: addr, URI: c.called(), Peer: c.target.Peer}
 	d := c.p.o.Policy.Decide(policy.Facts{From: from, To: to})
 	if c.a.side == policy.Outside && from.Peer == "" {
 		if from.Peer = c.p.o.Peer(caller.Host, netip.Addr{}); from.Peer != "" {
@@ -73,6 +77,15 @@ func strictness(d policy.Decision) int {
 		return 1
 	}
 	return 0
+}
+
+// called is who the caller asked for: the Request-URI, or the address of record
+// that a registrar elsewhere knows it by.
+func (c *Call) called() string {
+	if c.target.Rule == "registered elsewhere" {
+		return c.target.URI
+	}
+	return c.invite.URI.AOR()
 }
 
 // calledURI is the Request-URI of the B leg: the route's, or the caller's.

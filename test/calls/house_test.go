@@ -195,6 +195,7 @@ type phone struct {
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
+	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
 
 	ack, lastReq *sip.Message
@@ -273,6 +274,9 @@ func (p *phone) await(want ...string) string {
 func (p *phone) call(to string) {
 	uri, _ := sip.ParseURI(to)
 	self := sip.Address{URI: sip.URI{Scheme: "sip", User: p.name, Host: p.name[:1] + ".example"}}
+	if p.as != "" {
+		self.URI, _ = sip.ParseURI(p.as)
+	}
 	body := p.body()
 	if p.delayed {
 		body = nil

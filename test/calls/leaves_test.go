@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
@@ -34,6 +35,7 @@ func TestWhatLeaves(t *testing.T) {
 		w.talk(5)
 		w.alice.hangup()
 		w.alice.await("bye answered")
+		synctest.Wait()
 		if len(*out) < 3 {
 			t.Fatalf("%d messages left", len(*out))
 		}
@@ -57,6 +59,7 @@ func TestPrivacyIsObeyed(t *testing.T) {
 			out := w.leaving(outsideA)
 			w.alice.fields = []sip.Field{{Name: "Privacy", Value: privacy}}
 			w.up()
+			synctest.Wait()
 			for _, m := range *out {
 				if strings.Contains(m, "alice") == hidden {
 					t.Errorf("Privacy: %s sends\n%s", privacy, m)
@@ -77,6 +80,7 @@ func TestAdvertisedAddress(t *testing.T) {
 		w.bob.manual = true
 		w.alice.call("sip:bob@b.example")
 		w.alice.await("180")
+		synctest.Wait()
 		m := (*out)[0]
 		for _, want := range []string{"Via: SIP/2.0/UDP 203.0.113.7:5070;", "Contact: <sip:alice@203.0.113.7:5070>", "c=IN IP4 203.0.113.7\r\n"} {
 			if !strings.Contains(m, want) {

@@ -1,0 +1,144 @@
+package calls
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/auth"
+)
+
+// elsewhere is a provider's registrar and proxy in one: it asks for passwords
+// and remembers where the customer said that it is.
+type elsewhere struct {
+	*phone
+	challenger *auth.Challenger
+	contact    string
+	seen       []string // requests with the right password
+	lose       int      // answers to REGISTER that are lost
+}
+
+func (w *world) elsewhere(t *testing.T) *elsewhere {
+	e := &elsewhere{phone: w.phone("provider", providerAddr, outsideA)}
+	var err error
+	if e.challenger, err = auth.New(auth.Options{Realm: "b.example", Users: passwords{"alice"}}); err != nil {
+		t.Fatal(err)
+	}
+	e.first = func(in *sip.Incoming) bool {
+		given, field, status := "Proxy-Authorization", "Proxy-Authenticate", 407
+		if in.Method == "REGISTER" {
+			given, field, status = "Authorization", "WWW-Authenticate", 401
+		}
+		if e.challenger.Verify(in.Values(given), auth.Request{Method: in.Method, URI: in.URI.String()}).Verdict != auth.OK {
+			var fields []sip.Field
+			for _, c := range e.challenger.Challenge(false) {
+				fields = append(fields, sip.Field{Name: field, Value: c})
+			}
+			in.Reply(status, "", fields...)
+			return true
+		}
+		e.seen = append(e.seen, in.Method+" "+in.From().URI.AOR())
+		if in.Method != "REGISTER" {
+			return false
+		}
+		a, _ := sip.ParseAddress(in.Get("Contact"))
+		e.contact = a.URI.String()
+		if e.lose > 0 {
+			e.lose--
+			return true
+		}
+		in.Reply(200, "", sip.Field{Name: "Contact", Value: "<" + e.contact + ">;expires=300"})
+		return true
+	}
+	return e
+}
+
+// A phone keeps its account elsewhere: it registers through sipward, is asked
+// for its password by the far registrar alone, calls out and is called.
+func TestAccountElsewhere(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{modeA: policy.Prefer}, func(t *testing.T, w *world) {
+		e := w.elsewhere(t)
+		defer e.close()
+		var keepAlives atomic.Int64
+		w.net.Tap(func(d memnet.Datagram) {
+			if d.From == outsideA && d.To == providerAddr && string(d.Payload) == "\r\n\r\n" {
+				keepAlives.Add(1)
+			}
+		})
+		host := providerAddr.Addr().String()
+		session := auth.NewSession(auth.Credentials{User: "alice", Password: "pw-alice"})
+		authorization := ""
+		var res *sip.Message
+		for seq := 1; seq <= 2; seq++ {
+			answers := w.ask(alicePhone, insideA, fmt.Sprintf("REGISTER sip:%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]v;branch=z9hG4bKup%[3]d;rport\r\nFrom: <sip:alice@%[1]s>;tag=u\r\nTo: <sip:alice@%[1]s>\r\n"+
+				"Call-ID: up\r\nCSeq: %[3]d REGISTER\r\nContact: <sip:alice@%[2]v>\r\nExpires: 3600\r\n%[4]sContent-Length: 0\r\n\r\n", host, alicePhone, seq, authorization))
+			if len(answers) != 1 {
+				t.Fatalf("%d answers", len(answers))
+			}
+			res = answers[0]
+			if seq == 1 {
+				if res.Status != 401 {
+					t.Fatalf("not asked for a password but %d", res.Status)
+				}
+				value, err := session.Answer(res.Values("WWW-Authenticate"), "", auth.Request{Method: "REGISTER", URI: "sip:" + host})
+				if err != nil {
+					t.Fatal(err)
+				}
+				authorization = "Authorization: " + value + "\r\n"
+			}
+		}
+		if res.Status != 200 || res.Get("Contact") != "<sip:alice@"+alicePhone.String()+">;expires=300" {
+			t.Fatalf("REGISTER: %d, Contact %q", res.Status, res.Get("Contact"))
+		}
+		if !strings.Contains(e.contact, "@"+outsideA.String()) || strings.Contains(e.contact, "alice") || strings.Contains(e.contact, "10.1.") {
+			t.Errorf("the registrar knows %s", e.contact)
+		}
+
+		// Called: the registrar sends the INVITE to the contact it knows.
+		e.call(e.contact)
+		w.alice.await("acked")
+		e.await("answered")
+		if v := w.a.proxy.Calls(); len(v) != 1 || v[0].To != "sip:alice@"+host || v[0].Direction != "inbound" {
+			t.Errorf("%+v", v)
+		}
+		e.hangup()
+		w.alice.await("bye")
+
+		// Calling: the question for the password reaches the phone, its answer the provider.
+		w.alice.as = "sip:alice@" + host
+		w.alice.call("sip:bob@" + host)
+		w.alice.await("refused 407")
+		value, err := auth.Answer(auth.Credentials{User: "alice", Password: "pw-alice"}, w.alice.answer.Values("Proxy-Authenticate"), "", auth.Request{Method: "INVITE", URI: "sip:bob@" + host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.alice.fields = []sip.Field{{Name: "Proxy-Authorization", Value: value}}
+		w.alice.call("sip:bob@" + host)
+		w.alice.await("answered")
+		if last := e.seen[len(e.seen)-1]; last != "INVITE sip:alice@"+host {
+			t.Errorf("the provider saw %s", last)
+		}
+		w.alice.hangup()
+		w.alice.await("bye answered")
+		time.Sleep(2 * time.Minute)
+		if n := keepAlives.Load(); n < 4 {
+			t.Errorf("%d keep-alives in two minutes", n)
+		}
+
+		// Expired: the token leads nowhere any more, and nothing is kept open.
+		time.Sleep(5 * time.Minute)
+		before := keepAlives.Load()
+		e.call(e.contact)
+		e.await("refused 403")
+		time.Sleep(2 * time.Minute)
+		if n := keepAlives.Load() - before; n != 0 {
+			t.Errorf("%d keep-alives for an account that has expired", n)
+		}
+	})
+}
