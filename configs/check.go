@@ -20,6 +20,8 @@ func (d *document) check(c *Config) {
 	d.checkPeers(c)
 	d.checkRules(c)
 	d.checkGroups(c)
+	d.checkRegistrar(c)
+	d.checkEmergency(c)
 }
 
 func at(list string, i int, key string) string {
@@ -85,7 +87,7 @@ func (d *document) checkPorts(c *Config) {
 	type socket struct{ transport, address string }
 	taken := map[socket]int{} // index of the listener
 	for i, l := range c.Listeners {
-		if !l.Address.Auto && !l.Address.IP.IsValid() || l.Address.Port == 0 {
+		if !l.Address.Auto && !l.Address.IP.IsValid() {
 			continue
 		}
 		path := at("listeners", i, "address")
@@ -93,12 +95,25 @@ func (d *document) checkPorts(c *Config) {
 			d.fail(path, "port %d is one of media.ports (%d-%d); take one outside them", l.Address.Port, c.Media.PortMin, c.Media.PortMax)
 		}
 		for _, t := range l.Transports {
-			s := socket{t, l.Address.String()}
-			if other, ok := taken[s]; ok {
-				d.fail(path, "%s is the address of listener %s as well (%s); give each its own port", s.address, show(c.Listeners[other].Name), t)
-				break
+			a := l.AddressOf(t)
+			s := socket{t, a.String()}
+			if t == tlsTransport {
+				s.transport = "tcp"
 			}
-			taken[s] = i
+			if a.Port == 0 {
+				continue
+			}
+			other, ok := taken[s]
+			if !ok {
+				taken[s] = i
+				continue
+			}
+			if t == tlsTransport && len(l.Transports) > 1 {
+				d.fail(at("listeners", i, "tls.port"), "at %s, where tls listens here, listener %s does as well; write another port", s.address, show(c.Listeners[other].Name))
+			} else {
+				d.fail(path, "%s is the address of listener %s as well (%s); give each its own port", s.address, show(c.Listeners[other].Name), t)
+			}
+			break
 		}
 	}
 	if c.API.Off || c.API.Listen.Port() == 0 {
@@ -219,7 +234,7 @@ func (d *document) checkGroups(c *Config) {
 		return
 	}
 	for i, l := range c.Listeners {
-		if l.Side == policy.Outside && len(l.Transports) > 0 && !slices.Contains(l.Transports, "tcp") {
+		if l.Side == policy.Outside && len(l.Transports) > 0 && !slices.Contains(l.Transports, "tcp") && !slices.Contains(l.Transports, tlsTransport) {
 			d.fail("crypto.groups", "%s needs the transport tcp, which listeners[%d] does not have; add tcp there, or %s here", groupHybrid, i, groupClassic)
 		}
 	}

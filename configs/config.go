@@ -48,20 +48,25 @@ type Config struct {
 	Crypto       Crypto
 	API          API
 	Log          Log
-}
 
-// Listener is a socket, or one for each transport, that takes SIP messages.
-type Listener struct {
-	Name       string
-	Side       policy.Side
-	Address    Address
-	Transports []string       // udp, tcp
-	Networks   []netip.Prefix // inside: who may use it; never empty there
-	Accept     string         // outside: AcceptAnyone or AcceptPeers
+	Registrar     Registrar     // the zero value: phones cannot register
+	AliasList     []route.Alias // in their order; see Aliases
+	Emergency     Emergency     // the zero value: no call is one; see EmergencyTarget
+	TestAddresses bool          // sip:echo@... answers
+	State         string        // as written: a path, off, or "" for the default; see StateFile
+
+	places map[string]place // of the keys
 }
 
 // Media holds the ports for RTP and RTCP, both ends included.
 type Media struct{ PortMin, PortMax int }
+
+// Calls is for how many calls at once the ports suffice, each with one stream of
+// sound: towards either side it takes an even port and the next.
+func (m Media) Calls() int {
+	first := m.PortMin + m.PortMin%2
+	return max(0, (m.PortMax-first+1)/4)
+}
 
 // Peer is a domain or network that one knows by name.
 type Peer struct {
@@ -78,7 +83,7 @@ type Crypto struct{ Groups, Suites []string }
 type API struct {
 	Off       bool
 	Listen    netip.AddrPort // the zero AddrPort where Off is set
-	TokenFile string         // path, "" for none; Load makes it relative to the configuration's folder
+	TokenFile string         // path, "" for none
 }
 
 // Log says what is logged and how.
@@ -87,8 +92,8 @@ type Log struct {
 	Format string // text, json
 }
 
-// Load reads a file of at most 1 MiB. The error is [Errors] where the file could
-// be read and has faults.
+// Load reads a file of at most 1 MiB. Paths in it that are relative begin at its
+// folder. The error is [Errors] where the file could be read and has faults.
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -103,17 +108,35 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.API.TokenFile != "" && !filepath.IsAbs(c.API.TokenFile) {
-		c.API.TokenFile = filepath.Join(filepath.Dir(path), c.API.TokenFile)
-	}
+	c.beside(filepath.Dir(path))
 	return c, nil
+}
+
+// beside makes every path that is relative one below a folder.
+func (c *Config) beside(folder string) {
+	paths := []*string{&c.API.TokenFile, &c.Registrar.Users}
+	if c.State != StateOff {
+		paths = append(paths, &c.State)
+	}
+	for i := range c.Listeners {
+		t := &c.Listeners[i].TLS
+		paths = append(paths, &t.Certificate, &t.Key, &t.ClientCA)
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			folderAtEnd := os.IsPathSeparator((*p)[len(*p)-1])
+			if *p = filepath.Join(folder, *p); folderAtEnd {
+				*p += string(filepath.Separator) // which tells StateFile that a folder is meant
+			}
+		}
+	}
 }
 
 // Parse reads a configuration; name stands for the file in messages. The error
 // is [Errors] with every problem that was found.
 func Parse(name string, text []byte) (*Config, error) {
 	d := &document{file: name, places: map[string]place{}, meant: map[string]bool{}}
-	c := &Config{File: name}
+	c := &Config{File: name, places: d.places}
 	if top, ok := d.readYAML(text); ok && d.decode(top, c) {
 		d.check(c)
 	}
@@ -133,6 +156,16 @@ func (c *Config) Routes() *route.Table {
 	t, err := route.NewTable(c.StaticRoutes)
 	if err != nil {
 		panic(fmt.Sprintf("configs: routes that were not checked: %v", err))
+	}
+	return t
+}
+
+// Aliases makes a table of the aliases. It panics where AliasList was changed after
+// [Parse] to something that is no alias.
+func (c *Config) Aliases() *route.Aliases {
+	t, err := route.NewAliases(c.AliasList)
+	if err != nil {
+		panic(fmt.Sprintf("configs: aliases that were not checked: %v", err))
 	}
 	return t
 }

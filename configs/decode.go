@@ -20,7 +20,8 @@ var (
 // zero value, and there is a problem then; check looks at the whole afterwards,
 // unless decode found no keys at all.
 func (d *document) decode(top value, c *Config) bool {
-	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log")
+	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log",
+		"registrar", "aliases", "emergency", "test_addresses", "state")
 	if f == nil {
 		return false
 	}
@@ -38,6 +39,17 @@ func (d *document) decode(top value, c *Config) bool {
 	d.crypto(f["crypto"], c)
 	d.api(f["api"], c)
 	d.log(f["log"], c)
+	d.registrar(f["registrar"], c)
+	for _, v := range d.elements(f, "aliases") {
+		c.AliasList = append(c.AliasList, d.alias(v))
+	}
+	d.emergency(f["emergency"], c)
+	if v, ok := f["test_addresses"]; ok {
+		c.TestAddresses = d.boolean(v)
+	}
+	if v, ok := f["state"]; ok {
+		c.State = d.filePath(v)
+	}
 	return true
 }
 
@@ -63,48 +75,6 @@ func (d *document) need(path string, fields map[string]value, key, example strin
 	return v, ok
 }
 
-func (d *document) listener(v value) Listener {
-	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone}
-	f := d.mapping(v, "name", "side", "address", "transports", "networks", "accept")
-	if f == nil {
-		return l
-	}
-	l.Name = d.name(v.path, f)
-	if side, ok := d.need(v.path, f, "side", "inside or outside"); ok {
-		l.Side = policy.Side(d.word(side, sides...))
-	}
-	if addr, ok := d.need(v.path, f, "address", "one such as "+addressForms); ok {
-		if s, ok := d.text(addr); ok {
-			var err error
-			if l.Address, err = parseAddress(s); err != nil {
-				d.fail(addr.path, "%v", err)
-			} else if l.Address.IP.IsUnspecified() {
-				d.fail(addr.path, "%s stands for every address of this machine; write one of them, or auto:%d for that of the default route", s, l.Address.Port)
-			}
-		}
-	}
-	if t, ok := f["transports"]; ok {
-		l.Transports = d.knownWords(t, []string{"udp", "tcp"})
-	}
-	l.Networks = d.networks(f)
-	if n, ok := f["networks"]; ok && l.Side == policy.Outside {
-		d.fail(n.path, "says who may use an inside listener; an outside one has accept: peers, with the networks of the peers")
-	}
-	if a, ok := f["accept"]; ok {
-		l.Accept = d.word(a, AcceptAnyone, AcceptPeers)
-		if l.Side == policy.Inside {
-			d.fail(a.path, "is for outside listeners; an inside one has networks")
-		}
-	}
-	if l.Side == policy.Inside {
-		l.Accept = ""
-		if _, ok := f["networks"]; !ok && l.Address.IP.IsLoopback() {
-			l.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-		}
-	}
-	return l
-}
-
 // name reads a name that people see in messages and choose themselves.
 func (d *document) name(path string, f map[string]value) string {
 	v, ok := d.need(path, f, "name", "a short name of your choice")
@@ -124,6 +94,19 @@ func (d *document) name(path string, f map[string]value) string {
 	return s
 }
 
+// boolean reads true or false.
+func (d *document) boolean(v value) bool { return d.word(v, "true", "false") == "true" }
+
+// filePath reads the path of a file or folder.
+func (d *document) filePath(v value) string {
+	s, _ := d.text(v)
+	if strings.HasPrefix(s, "~") {
+		d.fail(v.path, "%s: ~ does not stand for a home folder here; write the path in full, or relative to this file", show(s))
+		return ""
+	}
+	return s
+}
+
 func (d *document) networks(f map[string]value) []netip.Prefix {
 	v, ok := f["networks"]
 	items, paths := d.texts(v, ok)
@@ -139,8 +122,9 @@ func (d *document) networks(f map[string]value) []netip.Prefix {
 	return networks
 }
 
-// knownWords reads a list that is not empty, of known words.
-func (d *document) knownWords(v value, known []string) []string {
+// knownWords reads a list that is not empty, of known words; leftOut says what it
+// stands for without the key.
+func (d *document) knownWords(v value, known []string, leftOut string) []string {
 	before := len(d.problems)
 	items, paths := d.texts(v, true)
 	for i, s := range items {
@@ -149,7 +133,7 @@ func (d *document) knownWords(v value, known []string) []string {
 		}
 	}
 	if len(items) == 0 && len(d.problems) == before {
-		d.fail(v.path, "is empty; write one or more of %s, or leave the key out for all of them", strings.Join(known, ", "))
+		d.fail(v.path, "is empty; write one or more of %s, or leave the key out for %s", strings.Join(known, ", "), leftOut)
 	}
 	return items
 }
@@ -245,7 +229,7 @@ func (d *document) peer(v value) Peer {
 		p.Domains, p.patterns = append(p.Domains, s), append(p.patterns, pattern)
 	}
 	p.Networks = d.networks(f)
-	if len(items) == 0 && f["networks"].node == nil {
+	if len(items) == 0 && len(p.Networks) == 0 && !d.failed(v.path) {
 		d.fail(v.path, "has neither domains nor networks; by one of them a peer is known")
 	}
 	return p
@@ -304,10 +288,10 @@ func (d *document) crypto(v value, c *Config) {
 	f := d.section(v, "groups", "suites")
 	c.Crypto = Crypto{slices.Clone(knownGroups), slices.Clone(knownSuites)}
 	if g, ok := f["groups"]; ok {
-		c.Crypto.Groups = d.knownWords(g, knownGroups)
+		c.Crypto.Groups = d.knownWords(g, knownGroups, "all of them")
 	}
 	if s, ok := f["suites"]; ok {
-		c.Crypto.Suites = d.knownWords(s, knownSuites)
+		c.Crypto.Suites = d.knownWords(s, knownSuites, "all of them")
 	}
 }
 
@@ -315,7 +299,7 @@ func (d *document) api(v value, c *Config) {
 	f := d.section(v, "listen", "token_file")
 	c.API.Listen = netip.MustParseAddrPort(defaultAPI)
 	if t, ok := f["token_file"]; ok {
-		c.API.TokenFile, _ = d.text(t)
+		c.API.TokenFile = d.filePath(t)
 	}
 	listen, ok := f["listen"]
 	if !ok {

@@ -9,11 +9,27 @@
 //	  - name: phones           # any short name, once
 //	    side: inside           # inside | outside
 //	    address: 192.0.2.1:5060 # an IP address and port, or auto:5060
-//	    transports: [udp, tcp] # the default
+//	    advertise: auto        # what messages name: auto (the default, the address above),
+//	                           # an IP address, with a port or without, or a name looked up at the start
+//	    transports: [udp, tcp] # the default; tls may be among them, with
+//	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, port: 5061} # the last two may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback
 //	    accept: anyone         # outside: anyone (the default) | peers
 //	media:
 //	  ports: 20000-29999       # the default
+//	registrar:                 # none by default: phones cannot register
+//	  domains: [office.example] # of the phones' addresses
+//	  users: users.txt         # their passwords; see package sip/auth
+//	  open: false              # true: no passwords, for phones of this machine alone
+//	  max_expires: 1h          # the default: phones register again within it
+//	aliases:                   # none by default; the first that matches counts, once, before routes
+//	  - number: "+4930123*"    # a pattern of package route
+//	    to: sip:alice@office.example # sip:*@... keeps the number
+//	emergency:                 # none by default; these calls come before everything else
+//	  numbers: [110, 112]
+//	  to: sip:192.0.2.8        # as in routes
+//	  side: inside             # where that is; left out: inside where a network of a listener there holds it
+//	test_addresses: false      # true: sip:echo@... plays back what it hears
 //	routes:                    # none by default; the first that matches counts
 //	  - match: "*@b.example"   # a pattern of package route
 //	    from: inside           # inside | outside; left out: calls from both
@@ -39,9 +55,13 @@
 //	api:
 //	  listen: 127.0.0.1:5080   # the default; or off
 //	  token_file: token        # needed where listen is not loopback
+//	state: /var/lib/sipward    # what lasts over a restart: a folder, or a file with an ending such as .db;
+//	                           # off: nothing; left out: ~/.local/state/sipward (see Config.StateFile)
 //	log:
 //	  level: info              # debug | info | warn | error
 //	  format: text             # text | json
+//
+// File names that do not begin with a slash begin at the folder of the configuration.
 //
 // Whatever else stands in the file is a problem, and all problems are reported
 // together ([Errors]), each with its place and with what would be right. Anchors,

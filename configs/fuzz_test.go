@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sipward/sipward/policy"
 )
@@ -51,7 +52,14 @@ func FuzzParse(f *testing.F) {
 			t.Error(err)
 		}
 		c.Routes() // panics over a route that was not checked
+		c.Aliases()
+		for _, w := range c.Warnings() {
+			if !w.Warning || w.Line == 0 || strings.ContainsAny(w.String(), "\n\r\x00\x1b") {
+				t.Errorf("warning %q", w)
+			}
+		}
 		valid(t, c)
+		validRegistrar(t, c)
 	})
 }
 
@@ -91,6 +99,11 @@ func valid(t *testing.T, c *Config) {
 			t.Errorf("peer %+v", p)
 		}
 	}
+	for _, l := range c.Listeners {
+		if slices.Contains(l.Transports, "tls") != (l.TLS.Certificate != "" && l.TLS.Key != "") || l.Advertise.IP.IsValid() && l.Advertise.Name != "" {
+			t.Errorf("listener %+v", l)
+		}
+	}
 	if len(c.Crypto.Groups) == 0 || len(c.Crypto.Suites) == 0 {
 		t.Errorf("crypto %+v", c.Crypto)
 	}
@@ -99,5 +112,28 @@ func valid(t *testing.T, c *Config) {
 	}
 	if c.Log.Level == "" || c.Log.Format == "" {
 		t.Errorf("log %+v", c.Log)
+	}
+}
+
+func validRegistrar(t *testing.T, c *Config) {
+	r := c.Registrar
+	if r.On != (r.MaxExpires > 0) || r.On && r.Open == (r.Users != "") || r.Users != "" && len(r.Domains) == 0 || r.MaxExpires%time.Second != 0 {
+		t.Errorf("registrar %+v", r)
+	}
+	for _, l := range c.Listeners {
+		for _, n := range l.Networks {
+			if r.Open && !n.Addr().IsLoopback() {
+				t.Errorf("open to %s", n)
+			}
+		}
+	}
+	e, target := c.Emergency, c.EmergencyTarget()
+	if (e.To == "") != (len(e.Numbers) == 0) || (e.To == "") != (target.Host == "") || e.To != "" && target.Side == "" {
+		t.Errorf("emergency %+v, %+v", e, target)
+	}
+	if c.State != "" {
+		if path, err := c.StateFile(); err != nil || (path == "") != (c.State == StateOff) {
+			t.Errorf("state %q: %q, %v", c.State, path, err)
+		}
 	}
 }

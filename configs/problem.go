@@ -12,24 +12,34 @@ const maxProblems = 50
 
 // Problem is one fault of a file.
 type Problem struct {
-	File    string
+	File    string // "" for what is no fault of a file
 	Line    int    // from 1; 0 where the fault has no place
 	Column  int    // from 1, in characters; 0 where the fault has no place
 	Key     string // path of the key, such as listeners[0].side; "" for the whole file
 	Message string // what is wrong and what would be right
+	Warning bool   // not wrong, but most likely not meant
 }
 
-// String is file:line:column: key: message, without what is not known.
+// String is file:line:column: key: message, without what is not known; before the
+// message of a warning stands "warning: ".
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
-	if p.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
+	if p.File != "" && p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
 	}
-	b.WriteString(": ")
+	if p.File != "" && p.Column > 0 {
+		fmt.Fprintf(&b, ":%d", p.Column)
+	}
+	if p.File != "" {
+		b.WriteString(": ")
+	}
 	if p.Key != "" {
 		b.WriteString(p.Key)
 		b.WriteString(": ")
+	}
+	if p.Warning {
+		b.WriteString("warning: ")
 	}
 	b.WriteString(p.Message)
 	return b.String()
@@ -48,10 +58,35 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (e Errors) sorted() Errors {
+// Problem makes a problem of what was found about a key only outside of this
+// package. It stands where the key does, or else the nearest key around it.
+func (c *Config) Problem(key, format string, args ...any) Problem {
+	at := placeOf(c.places, key)
+	return Problem{File: c.File, Line: at.line, Column: at.column, Key: key, Message: fmt.Sprintf(format, args...)}
+}
+
+// Line returns the line of a key, 0 where it is not in the file.
+func (c *Config) Line(key string) int { return c.places[key].line }
+
+func placeOf(places map[string]place, path string) place {
+	for {
+		if at, ok := places[path]; ok || path == "" {
+			return at
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+}
+
+// Sort puts problems into the order of their places, with those that have none
+// first.
+func (e Errors) Sort() {
 	slices.SortStableFunc(e, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+}
+
+func (e Errors) sorted() Errors {
+	e.Sort()
 	if len(e) > maxProblems {
 		more := len(e) - maxProblems
 		last := e[maxProblems]

@@ -44,14 +44,7 @@ type value struct {
 // fail reports a problem at a key; a key that is not in the file is reported
 // where the nearest key around it stands.
 func (d *document) fail(path, format string, args ...any) {
-	at := path
-	for {
-		if _, ok := d.places[at]; ok || at == "" {
-			break
-		}
-		at = at[:max(0, strings.LastIndexAny(at, ".["))]
-	}
-	d.failAt(d.places[at], path, format, args...)
+	d.failAt(placeOf(d.places, path), path, format, args...)
 }
 
 func (d *document) failAt(p place, path, format string, args ...any) {

@@ -17,10 +17,11 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /api/calls", s.getCalls)
 	mux.HandleFunc("GET /api/calls/{id}", s.getCall)
 	mux.HandleFunc("GET /api/events", s.getEvents)
+	mux.HandleFunc("GET /api/status", s.getStatus)
 	mux.HandleFunc("GET "+healthPath, getHealth)
 	mux.Handle("GET /metrics", s.metrics.handler(s.log))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "no such path; there are /api/calls, /api/calls/{id}, /api/events, /healthz and /metrics")
+		writeError(w, http.StatusNotFound, "no such path; there are /api/calls, /api/calls/{id}, /api/events, /api/status, /healthz and /metrics")
 	})
 	return mux
 }

@@ -74,25 +74,42 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Calls returns the live calls, oldest first.
 func (c *Client) Calls(ctx context.Context) ([]b2bua.View, error) {
+	var calls []b2bua.View
+	if err := c.read(ctx, "/api/calls", &calls); err != nil {
+		return nil, err
+	}
+	return calls, nil
+}
+
+// Status returns how the sipward is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	if err := c.read(ctx, "/api/status", &s); err != nil {
+		return Status{}, err
+	}
+	return s, nil
+}
+
+// read asks for a path and decodes the answer.
+func (c *Client) read(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	resp, err := c.get(ctx, "/api/calls", "application/json")
+	resp, err := c.get(ctx, path, "application/json")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return nil, fmt.Errorf("the answer of %s broke off: %w", c.base, err)
+		return fmt.Errorf("the answer of %s broke off: %w", c.base, err)
 	}
 	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("the answer of %s is too long: more than %d octets", c.base, maxAnswer)
+		return fmt.Errorf("the answer of %s is too long: more than %d octets", c.base, maxAnswer)
 	}
-	var calls []b2bua.View
-	if err := json.Unmarshal(body, &calls); err != nil {
-		return nil, c.notSipward(err)
+	if err := json.Unmarshal(body, into); err != nil {
+		return c.notSipward(err)
 	}
-	return calls, nil
+	return nil
 }
 
 // Watch calls f, from this goroutine, for each event until ctx is done, and

@@ -121,7 +121,8 @@ func TestClientErrors(t *testing.T) {
 		cl := client(t, c.base, c.token)
 		_, callsErr := cl.Calls(t.Context())
 		watchErr := cl.Watch(t.Context(), func(b2bua.Event) {})
-		for verb, err := range map[string]error{"Calls": callsErr, "Watch": watchErr} {
+		_, statusErr := cl.Status(t.Context())
+		for verb, err := range map[string]error{"Calls": callsErr, "Watch": watchErr, "Status": statusErr} {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s, %s: %v, want %q", c.name, verb, err, c.want)
 				continue

@@ -44,6 +44,7 @@ type Source interface {
 type Options struct {
 	Source   Source          // required
 	Counters func() Counters // nil: /metrics leaves these figures out
+	Status   func() Status   // nil: /api/status answers 404
 	// Listen is the configured address host:port. The server does not open
 	// it; it judges it, and takes its host as one of its own names.
 	Listen string
@@ -65,6 +66,7 @@ type Server struct {
 	token    [sha256.Size]byte
 	hasToken bool
 	metrics  *metrics
+	status   func() Status
 
 	mu       sync.Mutex
 	stopping bool
@@ -79,7 +81,7 @@ func New(o Options) (*Server, error) {
 	if o.Source == nil {
 		return nil, errors.New("console: no source of calls")
 	}
-	s := &Server{source: o.Source, log: o.Log, names: map[string]bool{}, stop: make(chan struct{})}
+	s := &Server{source: o.Source, status: o.Status, log: o.Log, names: map[string]bool{}, stop: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

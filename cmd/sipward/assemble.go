@@ -12,30 +12,40 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
+	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/route"
 )
 
 // consoleGrace is what answers of the console may take of the time that a
 // shutdown has: the calls need the rest.
 const consoleGrace = 300 * time.Millisecond
 
+// advertiseWithin bounds the start where names have to be looked up for it.
+const advertiseWithin = 10 * time.Second
+
 // daemon is everything that a running sipward consists of.
 type daemon struct {
 	cfg     *configs.Config
 	log     *slog.Logger
+	started time.Time
 	sockets []socket
+	phones  *phones      // nil where none can register
 	api     net.Listener // nil where the configuration turns it off
 	engine  *media.Engine
+	echo    *demo.Echo // nil without test addresses
 	proxy   *b2bua.Proxy
 	console *console.Server
 	served  chan struct{} // closed when the console serves no more
 }
 
 // assemble opens what the configuration names and starts it. After an error
-// nothing is left open.
-func assemble(cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, log: log}
+// nothing is left open. registered, which may be nil, hears of each contact that a
+// phone binds or takes back; it runs on the goroutine of the request and returns
+// soon.
+func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, contact string, bound bool)) (d *daemon, err error) {
+	d = &daemon{cfg: cfg, log: log, started: time.Now()}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -53,25 +63,49 @@ func assemble(cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
 	if d.sockets, err = openListeners(cfg); err != nil {
 		return d, err
 	}
+	if err = d.advertise(net.DefaultResolver); err != nil {
+		return d, err
+	}
 	if err = d.openAPI(); err != nil {
+		return d, err
+	}
+	if d.phones, err = openPhones(cfg, log); err != nil {
 		return d, err
 	}
 	d.engine, err = media.NewEngine(media.Options{PortMin: cfg.Media.PortMin, PortMax: cfg.Media.PortMax, Log: log})
 	if err != nil {
 		return d, err
 	}
-	d.proxy, err = b2bua.New(b2bua.Options{
-		Listeners: d.listeners(),
-		Routes:    cfg.Routes(),
-		Policy:    policy,
-		Peer:      cfg.PeerFor,
-		Media:     d.engine,
-		Groups:    cfg.Crypto.Groups,
-		Suites:    suites,
-		UserAgent: "sipward", // without a version: it is told to strangers, too
-		Log:       log,
-	})
+	routes, err := d.openEcho()
 	if err != nil {
+		return d, err
+	}
+	table, err := route.NewTable(append(routes, cfg.StaticRoutes...))
+	if err != nil {
+		return d, err
+	}
+	o := b2bua.Options{
+		Listeners:  d.listeners(),
+		Routes:     table,
+		Policy:     policy,
+		Peer:       cfg.PeerFor,
+		Media:      d.engine,
+		Groups:     cfg.Crypto.Groups,
+		Suites:     suites,
+		Domains:    cfg.Registrar.Domains,
+		Registered: registered,
+		Emergency:  b2bua.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Aliases:    cfg.Aliases(),
+		UserAgent:  "sipward", // without a version: it is told to strangers, too
+		Log:        log,
+	}
+	if d.phones != nil {
+		o.Registrar, o.Auth = d.phones.registrar, d.phones.challenger
+		if d.phones.users != nil {
+			o.Users = d.phones.known
+		}
+	}
+	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
 	}
 	return d, d.serveAPI()
@@ -104,11 +138,33 @@ func (d *daemon) listeners() []b2bua.Listener {
 			Side:      l.Side,
 			Packet:    s.packet,
 			Stream:    s.stream,
+			Advertise: s.advertise,
 			Networks:  l.Networks,
 			PeersOnly: l.Accept == configs.AcceptPeers,
 		})
 	}
 	return out
+}
+
+// advertise finds out what the messages of each socket name as their address.
+func (d *daemon) advertise(l configs.AddressLookup) error {
+	ctx, cancel := context.WithTimeout(context.Background(), advertiseWithin)
+	defer cancel()
+	for i := range d.sockets {
+		s := &d.sockets[i]
+		a := d.cfg.Listeners[s.listener].Advertise
+		if a.Auto() {
+			continue // the zero value, which stands for the socket's own
+		}
+		if s.network == "tls" && len(d.cfg.Listeners[s.listener].Transports) > 1 {
+			a.Port = 0 // the one that is given is of the other transports
+		}
+		var err error
+		if s.advertise, err = configs.ResolveAdvertise(ctx, l, a, s.addr); err != nil {
+			return fmt.Errorf("the address of listener %s that others are told is not known: %w; %s", d.cfg.Listeners[s.listener].Name, err, toChange(d.cfg, fmt.Sprintf("listeners[%d].advertise", s.listener)))
+		}
+	}
+	return nil
 }
 
 func (d *daemon) openAPI() error {
@@ -132,6 +188,7 @@ func (d *daemon) serveAPI() error {
 	server, err := console.New(console.Options{
 		Source:    d.proxy,
 		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
+		Status:    d.status,
 		Listen:    d.api.Addr().String(),
 		TokenFile: d.cfg.API.TokenFile,
 		Version:   version(),
@@ -148,6 +205,24 @@ func (d *daemon) serveAPI() error {
 		}
 	}()
 	return nil
+}
+
+// status says how the daemon is, but for its calls, which the console counts.
+func (d *daemon) status() console.Status {
+	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked()}
+	for _, sock := range d.sockets {
+		l := d.cfg.Listeners[sock.listener]
+		shown := sock.advertise
+		if !shown.IsValid() {
+			shown = sock.addr
+		}
+		s.Listeners = append(s.Listeners, console.ListenerStatus{Name: l.Name, Side: string(l.Side), Network: sock.network, Address: sock.addr.String(), Advertise: shown.String()})
+	}
+	if d.phones != nil {
+		n := len(d.phones.registrar.All())
+		s.Phones, s.StateFile = &n, d.phones.stateFile
+	}
+	return s
 }
 
 // consoleCounters gives the proxy's figures the names of the console.
@@ -210,6 +285,12 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 	}
 	for _, s := range d.sockets {
 		s.close() // the proxy has closed those that it took
+	}
+	if d.phones != nil {
+		d.phones.close(d.log)
+	}
+	if d.echo != nil {
+		d.echo.Close()
 	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())

@@ -35,12 +35,13 @@ func onLoopback(t *testing.T, cfg *configs.Config, phone netip.AddrPort) *config
 	to := fmt.Sprintf("sip:*@%v", phone)
 	cfg.StaticRoutes = []route.Route{{Match: route.MustPattern("*"), From: route.Outside, To: to, Side: route.Inside}}
 	cfg.API.Listen = netip.MustParseAddrPort("127.0.0.1:0")
+	cfg.State = configs.StateOff
 	return cfg
 }
 
 func start(t *testing.T, cfg *configs.Config) *daemon {
 	t.Helper()
-	d, err := assemble(cfg, slog.New(slog.DiscardHandler))
+	d, err := assemble(cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,9 @@ func TestAssembledDaemonsSecureCall(t *testing.T) {
 			t.Parallel()
 			alice, bob := newPhone(t, false), newPhone(t, false)
 			home := start(t, onLoopback(t, configs.WorkstationConfig(), alice.Addr()))
-			office := start(t, onLoopback(t, configs.OfficeConfig(), bob.Addr()))
+			elsewhere := onLoopback(t, configs.OfficeConfig(), bob.Addr())
+			elsewhere.Listeners[1].Address.IP = netip.MustParseAddr("127.0.0.3") // at its own address a sipward calls nobody else
+			office := start(t, elsewhere)
 			events, cancel := home.proxy.Subscribe(64)
 			defer cancel()
 			officeEvents, cancel := office.proxy.Subscribe(64)
@@ -249,7 +252,7 @@ func TestAssembleFailsWhole(t *testing.T) {
 			cfg.Listeners[0].Address.Port = first.addr.Port()
 			cfg.Listeners[0].Transports = []string{"udp"}
 			change(cfg)
-			if d, err := assemble(cfg, slog.New(slog.DiscardHandler)); err == nil {
+			if d, err := assemble(cfg, slog.New(slog.DiscardHandler), nil); err == nil {
 				d.Close()
 				t.Fatal("no error")
 			}

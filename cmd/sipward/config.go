@@ -1,8 +1,9 @@
 package main
 
 import (
+	"time"
+
 	"github.com/sipward/sipward/configs"
-	"github.com/sipward/sipward/console"
 )
 
 // builtIn is what messages call the configuration that needs no file.
@@ -11,23 +12,27 @@ const builtIn = "the built-in workstation.yaml"
 // isBuiltIn says whether a configuration came from no file.
 func isBuiltIn(cfg *configs.Config) bool { return cfg.File == builtIn }
 
-// loadConfig reads the file, or the built-in configuration where path is "".
-// The token file belongs to the configuration: one that cannot be used is a
-// problem of it as well.
+// loadConfig reads the file, or the built-in configuration where path is "", and
+// the files that it names.
 func loadConfig(path string) (*configs.Config, error) {
+	cfg, _, err := loadAll(path)
+	return cfg, err
+}
+
+// loadAll is loadConfig with warnings about the files.
+func loadAll(path string) (cfg *configs.Config, warnings configs.Errors, err error) {
 	if path == "" {
-		cfg := configs.WorkstationConfig()
+		cfg = configs.WorkstationConfig()
 		cfg.File = builtIn
-		return cfg, nil
+		return cfg, nil, nil
 	}
-	cfg, err := configs.Load(path)
-	if err != nil {
-		return nil, &exitError{statusUsage, err}
+	if cfg, err = configs.Load(path); err != nil {
+		return nil, nil, &exitError{statusUsage, err}
 	}
-	if file := cfg.API.TokenFile; file != "" && !cfg.API.Off {
-		if _, err := console.ReadToken(file); err != nil {
-			return nil, &exitError{statusUsage, configs.Errors{{File: cfg.File, Key: "api.token_file", Message: err.Error()}}}
-		}
+	problems, warnings := checkFiles(cfg, time.Now())
+	problems = append(problems, notBuilt(cfg)...)
+	if len(problems) > 0 {
+		return nil, nil, &exitError{statusUsage, problems}
 	}
-	return cfg, nil
+	return cfg, warnings, nil
 }

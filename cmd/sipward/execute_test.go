@@ -21,6 +21,7 @@ func TestExitStatus(t *testing.T) {
 	bad := write("bad.yaml", "listeners: {}\n", 0o600)
 	open := write("open.yaml", "listeners:\n  - {name: a, side: inside, address: \"127.0.0.1:0\"}\napi: {listen: \"127.0.0.1:0\"}\n", 0o600)
 	elsewhere := write("elsewhere.yaml", "listeners:\n  - {name: a, side: inside, address: \"198.51.100.7:0\", networks: [198.51.100.0/24]}\napi: {listen: off}\n", 0o600)
+	early := write("early.yaml", "listeners:\n  - {name: a, side: inside, address: \"127.0.0.1:0\", transports: [tls], tls: {certificate: c, key: k}}\napi: {listen: off}\n", 0o600)
 	short := write("short", "too-short\n", 0o600)
 	public := write("public", strings.Repeat("x", 32)+"\n", 0o600)
 	if err := os.Chmod(public, 0o644); err != nil {
@@ -43,6 +44,18 @@ func TestExitStatus(t *testing.T) {
 		{"check " + good, statusUsage, "--config FILE"},
 		{"check --config " + bad, statusUsage, bad + ":1:12: listeners: "},
 		{"check --config " + dir + "/none", statusUsage, "no such file"},
+		{"check --config " + good + " --offline", statusOK, ""},
+		{"check --config " + good + " --calls -1", statusUsage, "--calls -1"},
+		{"check --config " + good + " --calls 100000", statusUsage, "enough for 2500 calls"},
+		{"check --config " + elsewhere, statusUsage, "is no address of this machine"},
+		{"check --config " + early, statusUsage, "tls is not built into this sipward yet"},
+		{"run --config " + early, statusUsage, "tls is not built into this sipward yet"},
+		{"explain", statusUsage, "--from A --to B"},
+		{"explain --from a --to b --config " + bad, statusUsage, bad + ":1:12: listeners: "},
+		{"explain --from a --to b --config " + good, statusOK, ""},
+		{"explain a b", statusUsage, "--from A --to B"},
+		{"status --api http://127.0.0.1:1", statusFailure, "`sipward run`"},
+		{"status --config " + good, statusUsage, "api.listen is off in " + good},
 		{"run --config " + bad, statusUsage, bad + ":1:12: listeners: "},
 		{"run --config " + dir + "/none", statusUsage, "no such file"},
 		{"run --config " + elsewhere, statusFailure, "cannot listen"},

@@ -3,7 +3,9 @@
 // program with a verb for each thing that it does:
 //
 //	sipward run      takes calls until it is stopped
-//	sipward check    says what is wrong with a configuration
+//	sipward check    says what is wrong with a configuration, and with the world for it
+//	sipward explain  says what would become of a call, and why
+//	sipward status   shows how a running sipward is
 //	sipward calls    shows the live calls of a running sipward
 //	sipward demo     two phones, two sipwards and a wiretap in one process
 //	sipward version  what this program was built from

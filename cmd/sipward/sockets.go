@@ -12,11 +12,12 @@ import (
 
 // socket is an open socket of a listener; one of packet and stream is set.
 type socket struct {
-	listener int // index in the configuration
-	network  string
-	addr     netip.AddrPort
-	packet   net.PacketConn
-	stream   net.Listener
+	listener  int    // index in the configuration
+	network   string // udp, tcp or tls
+	addr      netip.AddrPort
+	advertise netip.AddrPort // what messages name instead, the zero value for addr
+	packet    net.PacketConn
+	stream    net.Listener
 }
 
 func (s socket) close() {
@@ -43,27 +44,68 @@ func openListeners(cfg *configs.Config) (sockets []socket, err error) {
 		}
 	}()
 	for i, l := range cfg.Listeners {
-		key := fmt.Sprintf("listeners[%d].address", i)
-		addr, err := configs.ResolveAddress(l.Address)
-		if err != nil {
-			return sockets, fmt.Errorf("cannot listen on %w; %s", err, toChange(cfg, key))
-		}
-		// The file was checked for this, but what auto stands for only this
-		// machine knows.
-		for _, s := range sockets {
-			for _, t := range l.Transports {
-				if s.addr == addr && s.network == t && addr.Port() != 0 {
-					return sockets, fmt.Errorf("cannot listen on %v (%s): listener %s is there already; %s", addr, t, cfg.Listeners[s.listener].Name, toChange(cfg, key))
+		for _, group := range portGroups(l) {
+			key := group.key(i)
+			addr, err := configs.ResolveAddress(l.AddressOf(group.transports[0]))
+			if err != nil {
+				return sockets, fmt.Errorf("cannot listen on %w; %s", err, toChange(cfg, key))
+			}
+			// The file was checked for this, but what auto stands for only this
+			// machine knows.
+			for _, s := range sockets {
+				for _, t := range group.transports {
+					if s.addr == addr && carrier(s.network) == carrier(t) && addr.Port() != 0 {
+						return sockets, fmt.Errorf("cannot listen on %v (%s): listener %s is there already; %s", addr, t, cfg.Listeners[s.listener].Name, toChange(cfg, key))
+					}
 				}
 			}
+			opened, network, err := openTransports(i, group.transports, addr)
+			if err != nil {
+				return sockets, cannotListen(cfg, key, network, addr, err)
+			}
+			sockets = append(sockets, opened...)
 		}
-		opened, network, err := openTransports(i, l.Transports, addr)
-		if err != nil {
-			return sockets, cannotListen(cfg, key, network, addr, err)
-		}
-		sockets = append(sockets, opened...)
 	}
 	return sockets, nil
+}
+
+// portGroup is the transports of a listener that share a port.
+type portGroup struct {
+	transports []string
+	ownPort    bool // a port that does not stand in the listener's address
+}
+
+// portGroups are the transports of a listener, those of its address first.
+func portGroups(l configs.Listener) []portGroup {
+	var address portGroup
+	var groups []portGroup
+	for _, t := range l.Transports {
+		if t == "tls" && len(l.Transports) > 1 {
+			groups = append(groups, portGroup{[]string{t}, true})
+		} else {
+			address.transports = append(address.transports, t)
+		}
+	}
+	if len(address.transports) > 0 {
+		groups = append([]portGroup{address}, groups...)
+	}
+	return groups
+}
+
+// key is what has to be changed for another port.
+func (g portGroup) key(listener int) string {
+	if g.ownPort {
+		return fmt.Sprintf("listeners[%d].tls.port", listener)
+	}
+	return fmt.Sprintf("listeners[%d].address", listener)
+}
+
+// carrier is the transport below a transport of SIP.
+func carrier(network string) string {
+	if network == "tls" {
+		return "tcp"
+	}
+	return network
 }
 
 // openTransports opens the transports of one listener at one port; port 0 takes
@@ -95,6 +137,7 @@ func openTransports(listener int, transports []string, addr netip.AddrPort) (soc
 }
 
 // open opens a socket of exactly this address: never of both address families.
+// TLS is spoken above the one of its own.
 func open(network string, addr netip.AddrPort) (socket, error) {
 	family := "4"
 	if addr.Addr().Is6() {
@@ -134,14 +177,26 @@ func toChange(cfg *configs.Config, key string) string {
 
 // cannotListen explains why a socket could not be opened and what to do.
 func cannotListen(cfg *configs.Config, key, network string, addr netip.AddrPort, err error) error {
-	what := fmt.Sprintf("cannot listen on %v (%s)", addr, network)
+	f := listenFault(network, addr, err)
+	return fmt.Errorf("cannot listen on %v (%s): %s%s%s%s", addr, network, f.what, f.then, toChange(cfg, key), f.or)
+}
+
+// fault is why a socket could not be opened: what is the matter, how the sentence
+// goes on with what to change, and what else would help.
+type fault struct {
+	what, then, or string
+	holder         string // of a port in use
+}
+
+func listenFault(network string, addr netip.AddrPort, err error) fault {
 	switch {
 	case inUse(err):
-		return fmt.Errorf("%s: in use by %s; %s, or stop that program", what, holderOf(network, addr), toChange(cfg, key))
+		holder := holderOf(carrier(network), addr)
+		return fault{"in use by " + holder, "; ", ", or stop that program", holder}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s: %v is no address of this machine; %s", what, addr.Addr(), toChange(cfg, key))
+		return fault{what: fmt.Sprintf("%v is no address of this machine", addr.Addr()), then: "; "}
 	case errors.Is(err, syscall.EACCES) && addr.Port() != 0:
-		return fmt.Errorf("%s: the system keeps port %d for itself; take one above 1023: %s", what, addr.Port(), toChange(cfg, key))
+		return fault{what: fmt.Sprintf("the system keeps port %d for itself; take one above 1023", addr.Port()), then: ": "}
 	}
-	return fmt.Errorf("%s: %w; %s", what, err, toChange(cfg, key))
+	return fault{what: err.Error(), then: "; "}
 }

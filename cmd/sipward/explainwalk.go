@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/sipward/sipward/configs"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sip"
+)
+
+// walk follows the call until something ends it.
+func (e *explainer) walk(ctx context.Context) {
+	if e.listener == nil {
+		e.ends(outcomeRefused, "The call is refused: no listener takes it.")
+		return
+	}
+	e.out.Listener = e.listener.Name
+	emergency := e.side == policy.Inside && e.emergency()
+	if s := e.to.Scheme; s != "sip" && s != "sips" && !emergency {
+		e.ends(outcomeRefused, "The call is refused: %s: is not called from here, only sip: and sips:.", s)
+		return
+	}
+	if emergency {
+		t := e.cfg.EmergencyTarget()
+		e.step("emergency", "emergency", "a call for help, before everything else: to %s, %s", t.URI, t.Side)
+		e.target(t)
+		e.ends(outcomePlain, "The call goes to %s at once, without a password and not encrypted, so that nothing can hold it up.", t.Host)
+		return
+	}
+	if !e.mayCall() {
+		return
+	}
+	t, ok := e.find()
+	if !ok {
+		return
+	}
+	e.target(t)
+	addr, err := netip.ParseAddr(t.Host)
+	byName := err != nil && !e.phoneTarget(t)
+	d := e.decide(t, addr)
+	if byName && d.Allow {
+		if addr, ok = e.addresses(ctx, t); !ok {
+			return
+		}
+		if addr.IsValid() && e.side == policy.Inside {
+			d = e.decide(t, addr)
+		}
+	}
+	e.byNetworks(t, addr)
+	e.out.Policy = &policyView{d.Allow, string(d.Mode), d.Rule, d.Reason}
+	e.step("policy", e.ruleKey(d), "%s", d.Reason)
+	e.conclude(t, d)
+}
+
+func (e *explainer) emergency() bool {
+	if e.cfg.EmergencyTarget().Host == "" {
+		return false
+	}
+	if e.to.Scheme == "urn" {
+		return strings.HasPrefix(strings.ToLower(e.to.String()), "urn:service:sos")
+	}
+	return slices.Contains(e.cfg.Emergency.Numbers, e.to.User)
+}
+
+// mayCall asks whether a phone inside could prove who it says that it is.
+func (e *explainer) mayCall() bool {
+	if e.side != policy.Inside || e.phones == nil || e.phones.users == nil {
+		return true
+	}
+	file := e.cfg.Registrar.Users
+	switch {
+	case e.home(e.from) && e.phones.known(e.from.User):
+		e.note("the phone is asked for the password of %s first", clean(e.from.User))
+		return true
+	case !e.home(e.from):
+		e.note("a phone whose account is at %s is let through only after it has registered there by way of this sipward", clean(e.from.Host))
+		return true
+	}
+	e.step("caller", "registrar.users", "%s has no line for %s", file, clean(e.from.User))
+	e.ends(outcomeRefused, "The call is refused: the caller has no account here.")
+	return false
+}
+
+// find looks where the call goes, in the order of b2bua: alias, route, phones,
+// DNS.
+func (e *explainer) find() (route.Target, bool) {
+	uri := e.to
+	for i, a := range e.cfg.AliasList {
+		if ok, err := a.Match.Match(uri.AOR()); err != nil || !ok {
+			continue
+		}
+		one, err := route.NewAliases([]route.Alias{a})
+		if err != nil {
+			break // the file was checked
+		}
+		if meant, err := sip.ParseURI(one.Resolve(uri.AOR())); err == nil {
+			e.step("alias", fmt.Sprintf("aliases[%d]", i), "%q stands for %s", a.Match, meant.String())
+			uri = meant
+		}
+		break
+	}
+	if e.cfg.TestAddresses && uri.User == echoUser && e.home(uri) {
+		e.step("test", "test_addresses", "this sipward answers itself, and sends back what it hears")
+		return route.Target{URI: uri.AOR(), Host: uri.Host, Side: route.Inside, Rule: registeredRule}, true
+	}
+	if t, ok := e.cfg.Routes().LookupFrom(string(e.side), uri.AOR()); ok {
+		i := slices.IndexFunc(e.cfg.StaticRoutes, func(r route.Route) bool {
+			ok, err := r.Match.Match(uri.AOR())
+			return err == nil && ok && (r.From == "" || r.From == string(e.side))
+		})
+		to := t.Side
+		if t.Peer != "" {
+			to += ", peer " + t.Peer
+		}
+		e.step("route", fmt.Sprintf("routes[%d]", i), "%q leads to %s (%s)", t.Rule, e.cfg.StaticRoutes[max(i, 0)].To, to)
+		return t, true
+	}
+	home := e.home(uri)
+	if home && e.cfg.Registrar.On {
+		return e.registered(uri)
+	}
+	if e.side == policy.Outside || home {
+		e.step("route", "", "none is for %s from the %s", uri.AOR(), e.side)
+		if e.side == policy.Outside {
+			e.note("a phone that has registered as %s elsewhere, by way of this sipward, would ring", clean(uri.User))
+			e.ends(outcomeUnavailable, "The call is refused: nothing leads from outside to %s.", uri.AOR())
+		} else {
+			e.ends(outcomeUnavailable, "The call is answered with 404: nobody is known here as %s.", uri.AOR())
+		}
+		return route.Target{}, false
+	}
+	network, _ := uri.Param("transport")
+	t := route.Target{URI: uri.String(), Network: strings.ToLower(network), Host: uri.Host, Port: uri.Port, Side: route.Outside}
+	addr, _ := uri.Addr()
+	t.Peer = e.cfg.PeerFor(uri.Host, addr)
+	peer := "a peer that is not listed"
+	if t.Peer != "" {
+		peer = fmt.Sprintf("the listed peer %q", t.Peer)
+	}
+	e.step("domain", "", "no route is for it: the call goes to %s itself, %s", uri.Host, peer)
+	return t, true
+}
+
+const registeredRule = "registered"
+
+// registered leads to the phones of a user of this sipward.
+func (e *explainer) registered(uri sip.URI) (route.Target, bool) {
+	t := route.Target{URI: uri.AOR(), Host: uri.Host, Side: route.Inside, Rule: registeredRule}
+	user := clean(uri.User)
+	switch {
+	case user == "":
+		e.step("phones", "registrar", "%s names no user", uri.AOR())
+	case e.phones != nil && e.phones.users != nil && !e.phones.known(uri.User):
+		e.step("phones", "registrar.users", "%s has no line for %s", e.cfg.Registrar.Users, user)
+	default:
+		e.step("phones", "registrar", "it rings at the phones that have registered as %s", user)
+		e.note("whether a phone has registered as %s, only the running sipward knows; without one the call is answered with 480 or 404", user)
+		return t, true
+	}
+	e.ends(outcomeUnavailable, "The call is refused: there is no such user here.")
+	return t, false
+}
+
+func (e *explainer) phoneTarget(t route.Target) bool { return t.Rule == registeredRule }
+
+func (e *explainer) target(t route.Target) {
+	e.out.Target = &targetView{URI: t.URI, Host: t.Host, Port: t.Port, Network: t.Network, Side: t.Side, Peer: t.Peer}
+}
+
+// addresses looks up the next hop; not ok where there is none.
+func (e *explainer) addresses(ctx context.Context, t route.Target) (netip.Addr, bool) {
+	if e.q.lookup == nil {
+		e.note("%s was not looked up; --dns does", t.Host)
+		return netip.Addr{}, true
+	}
+	hops, err := route.Resolve(ctx, e.q.lookup, t)
+	if err != nil {
+		e.step("address", "", "%s", clean(err.Error()))
+		e.ends(outcomeUnavailable, "The call fails: there is no way to %s.", t.Host)
+		return netip.Addr{}, false
+	}
+	e.out.Target.Hops = []string{}
+	first := netip.Addr{}
+	for _, h := range hops {
+		e.out.Target.Hops = append(e.out.Target.Hops, h.Network+" "+h.Addr.String())
+		if !first.IsValid() && e.sends(policy.Side(t.Side), h) {
+			first = h.Addr.Addr()
+		}
+	}
+	e.step("address", "", "%s is at %s", t.Host, strings.Join(e.out.Target.Hops, ", "))
+	if !first.IsValid() {
+		e.ends(outcomeUnavailable, "The call fails: no %s listener can send to one of these addresses.", t.Side)
+		return first, false
+	}
+	return first, true
+}
+
+// sends says whether a listener of that side can send to a hop.
+func (e *explainer) sends(side policy.Side, h route.Hop) bool {
+	return slices.ContainsFunc(e.cfg.Listeners, func(l configs.Listener) bool {
+		addr, err := configs.ResolveAddress(l.Address)
+		return l.Side == side && slices.Contains(l.Transports, h.Network) && err == nil && addr.Addr().Is4() == h.Addr.Addr().Unmap().Is4()
+	})
+}
+
+// byNetworks notes rules that could not be judged since an address is not known.
+func (e *explainer) byNetworks(t route.Target, to netip.Addr) {
+	for _, r := range e.cfg.Rules.List {
+		if r.From.Network.IsValid() && !e.q.source.IsValid() {
+			e.note("rule %q asks for the caller's network, and it was not said: --source IP", r.Name)
+		}
+		if r.To.Network.IsValid() && !to.IsValid() && !e.phoneTarget(t) && e.q.lookup == nil {
+			e.note("rule %q asks for the network of who is called, and that was not looked up: --dns", r.Name)
+		}
+	}
+}
+
+// conclude says what a decision means between these sides.
+func (e *explainer) conclude(t route.Target, d policy.Decision) {
+	where := t.Host
+	switch {
+	case e.phoneTarget(t) && slices.ContainsFunc(e.out.Steps, func(s step) bool { return s.What == "test" }):
+		where = "the test address"
+	case e.phoneTarget(t):
+		where = "the phone"
+	}
+	caller, callee := e.side, policy.Side(t.Side)
+	switch {
+	case !d.Allow:
+		e.ends(outcomeRefused, "The call is refused by policy.")
+		return
+	case caller == policy.Inside && callee == policy.Inside:
+		e.ends(outcomePlain, "The call goes to %s and stays plain: between phones inside nothing is encrypted.", where)
+		if d.Mode == policy.Require {
+			e.note("rule %q asks for more than sipward does between phones inside", d.Rule)
+		}
+		return
+	case d.Mode == policy.Off:
+		e.ends(outcomePlain, "The call goes to %s and is not encrypted.", where)
+		return
+	}
+	end := "the other end"
+	if caller == policy.Outside {
+		end = "the caller"
+	}
+	if d.Mode == policy.Require {
+		e.ends(outcomeEncrypted, "The call goes to %s and is encrypted, or it does not take place: %s needs a sipward too.", where, end)
+	} else {
+		e.ends(outcomePrefer, "The call goes to %s and is encrypted if %s has a sipward too; otherwise it is plain, and says so.", where, end)
+	}
+	if caller == policy.Inside && t.Network != "tcp" && !slices.Contains(e.cfg.Crypto.Groups, "x25519") {
+		e.note("crypto.groups allows only what does not fit into UDP: over UDP there is no key exchange")
+	}
+}

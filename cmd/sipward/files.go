@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sipward/sipward/configs"
+	"github.com/sipward/sipward/console"
+	"github.com/sipward/sipward/sip/auth"
+	"github.com/sipward/sipward/sip/certs"
+)
+
+// expiresSoon is how long before its end a certificate is worth a warning.
+const expiresSoon = 14 * 24 * time.Hour
+
+// checkFiles reads the files that a configuration names: they belong to it, and
+// one that cannot be used is a problem of it. The warnings are about what works
+// but should be seen to.
+func checkFiles(cfg *configs.Config, now time.Time) (problems, warnings configs.Errors) {
+	bad := func(key string, err error) { problems = append(problems, cfg.Problem(key, "%v", err)) }
+	warn := func(key, format string, args ...any) {
+		p := cfg.Problem(key, format, args...)
+		p.Warning = true
+		warnings = append(warnings, p)
+	}
+	if file := cfg.API.TokenFile; file != "" && !cfg.API.Off {
+		if _, err := console.ReadToken(file); err != nil {
+			bad("api.token_file", err)
+		}
+	}
+	if r := cfg.Registrar; r.Users != "" {
+		users, err := auth.OpenUsers(r.Users, r.Domains[0])
+		var lines *auth.FileError
+		switch {
+		case errors.As(err, &lines):
+			for _, p := range lines.Problems {
+				problems = append(problems, configs.Problem{File: lines.Path, Line: p.Line, Message: p.Message})
+			}
+		case err != nil:
+			bad("registrar.users", err)
+		default:
+			for _, w := range users.Warnings() {
+				warn("registrar.users", "%s", w)
+			}
+		}
+	}
+	for i, l := range cfg.Listeners {
+		if !slices.Contains(l.Transports, "tls") {
+			continue
+		}
+		key := fmt.Sprintf("listeners[%d].tls", i)
+		pair, err := certs.Open(l.TLS.Certificate, l.TLS.Key, func(error) {})
+		if err != nil {
+			bad(key, err)
+		} else if leaf := pair.Certificate().Leaf; now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+			warn(key+".certificate", "it is valid from %s to %s only: whoever verifies it will not connect", leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly))
+		} else if left := leaf.NotAfter.Sub(now); left < expiresSoon {
+			warn(key+".certificate", "it expires in %d days", left/(24*time.Hour))
+		}
+		if l.TLS.ClientCA != "" {
+			if _, err := certs.Pool(l.TLS.ClientCA); err != nil {
+				bad(key+".client_ca", err)
+			}
+		}
+		if info, err := os.Stat(l.TLS.Key); err == nil && info.Mode().Perm()&0o004 != 0 {
+			warn(key+".key", "every user of this machine can read %s; chmod 600 closes it", l.TLS.Key)
+		}
+	}
+	problems.Sort()
+	return problems, warnings
+}
+
+// notBuilt finds what a configuration may say and this program cannot do: better
+// no start than one without it.
+func notBuilt(cfg *configs.Config) (problems configs.Errors) {
+	for i, l := range cfg.Listeners {
+		if slices.Contains(l.Transports, "tls") {
+			problems = append(problems, cfg.Problem(fmt.Sprintf("listeners[%d].transports", i), "tls is not built into this sipward yet; leave it out"))
+		}
+	}
+	return problems
+}
