@@ -11,7 +11,9 @@ import (
 )
 
 // home says whether a URI's host stands for this proxy's own users: one of its
-// domains, or one of its listeners' addresses.
+// domains, or one of its listeners' addresses. Another port of such an address
+// is somebody else, a PBX on the same machine; without a port it is this proxy
+// where users can register here.
 func (p *Proxy) home(u sip.URI) bool {
 	for _, d := range p.o.Domains {
 		if strings.EqualFold(d, u.Host) {
@@ -22,9 +24,14 @@ func (p *Proxy) home(u sip.URI) bool {
 	if !ok {
 		return false
 	}
+	if u.Port == 0 && p.o.Registrar == nil {
+		u.Port = 5060
+	}
 	for _, l := range p.listeners {
-		if l.sip.Local().Addr() == addr || l.sip.Advertised().Addr() == addr {
-			return true
+		for _, own := range []netip.AddrPort{l.sip.Local(), l.sip.Advertised()} {
+			if own.Addr() == addr && (u.Port == 0 || u.Port == int(own.Port())) {
+				return true
+			}
 		}
 	}
 	return false

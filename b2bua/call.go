@@ -125,6 +125,12 @@ func (c *Call) start() {
 	}
 	c.reason = c.decision.Reason
 	c.emit("call-started")
+	if c.a.side == policy.Inside && c.b.side == policy.Inside && c.decision.Mode == policy.Require {
+		// Phones inside speak in clear: no leg of such a call could be protected.
+		sentence := "This call must be encrypted, and calls between phones inside never are"
+		c.refuse(488, sentence, sentence)
+		return
+	}
 	if refused := c.readOffer(); refused {
 		return
 	}

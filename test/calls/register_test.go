@@ -11,6 +11,7 @@ import (
 
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
@@ -311,5 +312,43 @@ func TestEmergencyCall(t *testing.T) {
 			help.await("bye answered")
 			help.close()
 		}
+	})
+}
+
+// A rule that requires protection within the inside refuses: nothing there can
+// be protected, and a call in clear is not what the rule asks for.
+func TestRequireWithinTheInside(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[policy.Mode]string{policy.Require: "refused 488", policy.Off: "answered"} {
+		o := withAccounts("carol")
+		accounts := o.optionsB
+		o.optionsB = func(b *b2bua.Options) {
+			accounts(b)
+			b.Auth = nil
+			b.Policy, _ = policy.New(policy.Rules{Inside: mode})
+		}
+		inBubble(t, o, func(t *testing.T, w *world) {
+			mobile := w.phone("mobile", bobsMobile, insideB)
+			defer mobile.close()
+			if res := w.register(bobsMobile, insideB, "carol", "", "600"); res == nil || res.Status != 200 {
+				t.Fatalf("REGISTER: %+v", res)
+			}
+			w.bob.call("sip:carol@" + insideB.String())
+			if got := w.bob.await("answered", "refused"); !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %s", mode, got)
+			}
+		})
+	}
+}
+
+// A PBX on another port of sipward's own address is not sipward.
+func TestOtherPortIsSomebodyElse(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{modeA: policy.Prefer}, func(t *testing.T, w *world) {
+		pbx := w.phone("pbx", netip.AddrPortFrom(outsideA.Addr(), 5080), outsideA)
+		defer pbx.close()
+		w.alice.call("sip:desk@" + pbx.lis.Local().String())
+		w.alice.await("answered")
+		pbx.await("acked")
 	})
 }
