@@ -234,11 +234,11 @@ func (e *explainer) conclude(t route.Target, d policy.Decision) {
 	case !d.Allow:
 		e.ends(outcomeRefused, "The call is refused by policy.")
 		return
+	case caller == policy.Inside && callee == policy.Inside && d.Mode == policy.Require:
+		e.ends(outcomeRefused, "The call is refused: it must be encrypted, and between phones inside nothing is.")
+		return
 	case caller == policy.Inside && callee == policy.Inside:
 		e.ends(outcomePlain, "The call goes to %s and stays plain: between phones inside nothing is encrypted.", where)
-		if d.Mode == policy.Require {
-			e.note("rule %q asks for more than sipward does between phones inside", d.Rule)
-		}
 		return
 	case d.Mode == policy.Off:
 		e.ends(outcomePlain, "The call goes to %s and is not encrypted.", where)

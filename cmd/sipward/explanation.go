@@ -139,7 +139,12 @@ func (e *explainer) home(u sip.URI) bool {
 		return true
 	}
 	addr, ok := u.Addr()
-	return ok && slices.ContainsFunc(e.own, func(o netip.AddrPort) bool { return o.Addr() == addr })
+	if u.Port == 0 && !e.cfg.Registrar.On {
+		u.Port = 5060
+	}
+	return ok && slices.ContainsFunc(e.own, func(o netip.AddrPort) bool {
+		return o.Addr() == addr && (u.Port == 0 || u.Port == int(o.Port()))
+	})
 }
 
 // complete makes an address of what a person writes: a user or number alone is one
