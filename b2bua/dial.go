@@ -67,7 +67,7 @@ func (c *Call) dialNext() {
 			c.reason = c.decision.Reason
 		}
 		c.b.l = l
-		err := c.dial(c.b, l.sip.Flow(hop.Addr), c.calledURI())
+		err := c.dial(c.b, l.flowTo(hop, c.target.Host), c.calledURI())
 		if err == nil || c.cannotDial(err) {
 			return
 		}
@@ -340,7 +340,7 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 	case errors.Is(err, sip.ErrTimeout):
 		c.refuse(408, "", "the other side did not answer")
 	case err != nil:
-		c.refuse(502, "Bad Gateway", "the other side could not be reached")
+		c.refuse(502, "Bad Gateway", "the other side could not be reached: "+strings.TrimPrefix(err.Error(), "sip: "))
 	case l.require && (res.Status == 420 || res.Status == 488) && !res.HasToken("Supported", optionTag):
 		c.protection = "failed"
 		sentence := "This call must be encrypted, and the other side offers no key exchange"

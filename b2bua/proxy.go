@@ -26,8 +26,9 @@ type Listener struct {
 	Side      policy.Side // declared, never guessed
 	Packet    net.PacketConn
 	Stream    net.Listener
-	Advertise netip.AddrPort // what Via, Contact and SDP name; zero: the socket's own address
-	Media     netip.Addr     // where media of its legs is received; zero: the listener's address
+	TLS       *sip.TLSOptions // with Stream: TCP becomes TLS
+	Advertise netip.AddrPort  // what Via, Contact and SDP name; zero: the socket's own address
+	Media     netip.Addr      // where media of its legs is received; zero: the listener's address
 	// Networks narrows who may use an inside listener; empty: everybody who
 	// reaches it.
 	Networks []netip.Prefix
@@ -144,7 +145,7 @@ func New(o Options) (*Proxy, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, lo := range o.Listeners {
-		sl, err := p.stack.Listen(sip.ListenerOptions{Name: lo.Name, Packet: lo.Packet, Stream: lo.Stream, Advertise: lo.Advertise, Dial: lo.Dial})
+		sl, err := p.stack.Listen(sip.ListenerOptions{Name: lo.Name, Packet: lo.Packet, Stream: lo.Stream, TLS: lo.TLS, Advertise: lo.Advertise, Dial: lo.Dial})
 		if err != nil {
 			go p.stack.Close()
 			return nil, fmt.Errorf("b2bua: %w", err)
@@ -165,6 +166,19 @@ func New(o Options) (*Proxy, error) {
 		p.byFlow[sl] = l
 	}
 	return p, nil
+}
+
+// flowTo returns the way to a hop. Over TLS the peer must prove the name that
+// was called, not the one that a DNS record put in its place (RFC 5922 section
+// 4), or its address where no name was called.
+func (l *listener) flowTo(hop route.Hop, called string) sip.Flow {
+	if hop.Network != "tls" {
+		return l.sip.Flow(hop.Addr)
+	}
+	if _, err := netip.ParseAddr(called); err == nil {
+		called = ""
+	}
+	return l.sip.FlowTo(hop.Addr, called)
 }
 
 // listenerOf returns the listener that a message came on.

@@ -163,7 +163,7 @@ func (p *Proxy) passRegister(in *sip.Incoming) {
 				tx.Reply(502, "Bad Gateway", warning("the registrar "+t.Host+" was not found"))
 				return
 			}
-			r := &registration{p: p, in: in, tx: tx, queue: queue, hops: found, forwards: hops - 1, accounts: map[string]*account{}}
+			r := &registration{p: p, in: in, tx: tx, queue: queue, hops: found, host: t.Host, forwards: hops - 1, accounts: map[string]*account{}}
 			r.next()
 		})
 	}()
@@ -177,6 +177,7 @@ type registration struct {
 	tx       *sip.ServerTx
 	queue    *sip.Queue
 	hops     []route.Hop
+	host     string // the registrar's name, which its certificate must prove
 	forwards int
 	accounts map[string]*account // by token
 	flow     sip.Flow
@@ -190,7 +191,7 @@ func (r *registration) next() {
 		if l == nil {
 			continue
 		}
-		r.flow = l.sip.Flow(hop.Addr)
+		r.flow = l.flowTo(hop, r.host)
 		req := r.request(l)
 		if req == nil {
 			r.tx.Reply(503, "", sip.Field{Name: "Retry-After", Value: "60"})

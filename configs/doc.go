@@ -12,7 +12,7 @@
 //	    advertise: auto        # what messages name: auto (the default, the address above),
 //	                           # an IP address, with a port or without, or a name looked up at the start
 //	    transports: [udp, tcp] # the default; tls may be among them, with
-//	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, port: 5061} # the last two may be left out
+//	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, ca: ca.pem, port: 5061} # the last three may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback
 //	    accept: anyone         # outside: anyone (the default) | peers
 //	media:

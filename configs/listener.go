@@ -25,6 +25,7 @@ type TLS struct {
 	Certificate string // path of the PEM file with the certificate and those that lead to its issuer
 	Key         string // path of the PEM file with its private key
 	ClientCA    string // path of the PEM file with the issuers of clients' certificates; "": clients need none
+	CA          string // path of the PEM file with the issuers of called peers' certificates; "": those that the system trusts
 	Port        uint16 // 0: a free one
 }
 
@@ -125,7 +126,7 @@ func (d *document) tls(path string, f map[string]value, l *Listener) {
 		}
 		return
 	}
-	t := d.mapping(section, "certificate", "key", "client_ca", "port")
+	t := d.mapping(section, "certificate", "key", "client_ca", "ca", "port")
 	if t == nil {
 		return
 	}
@@ -137,6 +138,9 @@ func (d *document) tls(path string, f map[string]value, l *Listener) {
 	}
 	if v, ok := t["client_ca"]; ok {
 		l.TLS.ClientCA = d.filePath(v)
+	}
+	if v, ok := t["ca"]; ok {
+		l.TLS.CA = d.filePath(v)
 	}
 	port, ok := t["port"]
 	if !ok {

@@ -14,6 +14,7 @@ import (
 
 const (
 	defaultPort   = 5060             // RFC 3261 section 19.1.2, udp and tcp
+	securePort    = 5061             // the same, tls
 	maxHops       = 32               // addresses tried for one target
 	maxRecords    = 16               // SRV records looked at for one transport
 	resolveWithin = 10 * time.Second // whole of a resolution; a caller hears nothing meanwhile
@@ -21,7 +22,7 @@ const (
 
 // Hop is one address to try.
 type Hop struct {
-	Network string         // udp or tcp
+	Network string         // udp, tcp or tls
 	Addr    netip.AddrPort // where to send to
 	Host    string         // name that led here, for messages and logs
 }
@@ -37,9 +38,9 @@ type Lookup interface {
 // Resolve finds the addresses of a target, in the order to try them, by RFC 3263
 // section 4 without NAPTR: an IP address is itself; a name with a port is looked
 // up as A and AAAA; any other name as SRV, for udp and then tcp unless the target
-// names one of them, every record with all its addresses; a name without SRV
-// records as A and AAAA again, at port 5060. The transport is udp where nothing
-// says otherwise.
+// names its transport, every record with all its addresses; a name without SRV
+// records as A and AAAA again, at port 5060, with tls 5061. The transport is udp
+// where nothing says otherwise; tls only where the target does.
 //
 // It returns at least one and at most 32 hops, none twice, or an error that names
 // what was looked up. It takes at most 10 seconds, less when ctx ends.
@@ -51,15 +52,19 @@ func Resolve(ctx context.Context, l Lookup, t Target) ([]Hop, error) {
 		return nil, fmt.Errorf("%s: port %d is not from 1 to 65535", quote(t.Host), t.Port)
 	}
 	switch t.Network {
-	case "", "udp", "tcp":
+	case "", "udp", "tcp", "tls":
 	default:
-		return nil, fmt.Errorf("%s: transport %s is not udp or tcp", quote(t.Host), quote(t.Network))
+		return nil, fmt.Errorf("%s: transport %s is not udp, tcp or tls", quote(t.Host), quote(t.Network))
+	}
+	port := defaultPort
+	if t.Network == "tls" {
+		port = securePort
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveWithin)
 	defer cancel()
 	r := resolution{ctx: ctx, lookup: l}
 	if addr, err := netip.ParseAddr(strings.Trim(t.Host, "[]")); err == nil {
-		r.add(cmp.Or(t.Network, "udp"), t.Host, cmp.Or(t.Port, defaultPort), addr)
+		r.add(cmp.Or(t.Network, "udp"), t.Host, cmp.Or(t.Port, port), addr)
 		if len(r.hops) == 0 {
 			return nil, fmt.Errorf("%s is not the address of one host", addr)
 		}
@@ -74,7 +79,7 @@ func Resolve(ctx context.Context, l Lookup, t Target) ([]Hop, error) {
 			return r.hops, err
 		}
 	}
-	err := r.addresses(cmp.Or(t.Network, "udp"), t.Host, cmp.Or(t.Port, defaultPort))
+	err := r.addresses(cmp.Or(t.Network, "udp"), t.Host, cmp.Or(t.Port, port))
 	if len(r.hops) == 0 {
 		return nil, err
 	}
@@ -94,10 +99,14 @@ func (r *resolution) services(name string, networks []string) (done bool, err er
 	var errs []error
 	refused := 0
 	for _, network := range networks {
-		_, records, err := r.lookup.LookupSRV(r.ctx, "sip", network, name)
+		service, proto := "sip", network
+		if network == "tls" {
+			service, proto = "sips", "tcp" // RFC 3263 section 4.1
+		}
+		_, records, err := r.lookup.LookupSRV(r.ctx, service, proto, name)
 		if len(records) == 0 {
 			if err != nil && !notFound(err) {
-				errs = append(errs, fmt.Errorf("looking up SRV _sip._%s.%s: %w", network, name, err))
+				errs = append(errs, fmt.Errorf("looking up SRV _%s._%s.%s: %w", service, proto, name, err))
 			}
 			continue
 		}
@@ -108,7 +117,7 @@ func (r *resolution) services(name string, networks []string) (done bool, err er
 		}
 		for _, record := range records[:min(len(records), maxRecords)] {
 			if record.Port == 0 {
-				errs = append(errs, fmt.Errorf("SRV _sip._%s.%s names port 0", network, name))
+				errs = append(errs, fmt.Errorf("SRV _%s._%s.%s names port 0", service, proto, name))
 				continue
 			}
 			host := strings.TrimSuffix(record.Target, ".")

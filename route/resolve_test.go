@@ -119,7 +119,7 @@ func TestResolve(t *testing.T) {
 		{"address lookup fails", Target{Host: "broken2.example", Port: 5060}, "error: looking up the address of broken2.example: lookup A broken2.example: server misbehaving"},
 		{"addresses of no host", Target{Host: "odd.example"}, "error: looking up the address of odd.example: no further address that calls can be sent to"},
 		{"no host", Target{URI: "tel:110"}, `error: "tel:110" has no host to send to`},
-		{"transport unknown", Target{Host: "b.example", Network: "tls"}, `error: "b.example": transport "tls" is not udp or tcp`},
+		{"transport unknown", Target{Host: "b.example", Network: "ws"}, `error: "b.example": transport "ws" is not udp, tcp or tls`},
 		{"port out of range", Target{Host: "b.example", Port: 70000}, `error: "b.example": port 70000 is not from 1 to 65535`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

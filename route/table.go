@@ -30,7 +30,7 @@ type Route struct {
 // Target is where a request goes.
 type Target struct {
 	URI     string // Request-URI to send
-	Network string // transport asked for: udp, tcp, or "" for the resolver's choice
+	Network string // transport asked for: udp, tcp, tls, or "" for the resolver's choice
 	Host    string // next hop: name or IP address, without brackets
 	Port    int    // of the next hop, 0 if not given
 	Side    string // Inside or Outside
@@ -72,7 +72,7 @@ func NewTable(routes []Route) (*Table, error) {
 }
 
 // ParseNextHop reads an address that requests can be sent to: sip:, with a host
-// and the transport udp, tcp or none.
+// and the transport udp, tcp, tls or none.
 func ParseNextHop(s string) (URI, error) {
 	u, err := ParseURI(s)
 	if err != nil {
@@ -82,10 +82,10 @@ func ParseNextHop(s string) (URI, error) {
 		return URI{}, fmt.Errorf("address %s: %s: cannot be called from here, only sip:", quote(s), u.Scheme)
 	}
 	switch u.Transport {
-	case "", "udp", "tcp":
+	case "", "udp", "tcp", "tls":
 		return u, nil
 	}
-	return URI{}, fmt.Errorf("address %s: transport %s is not udp or tcp", quote(s), quote(u.Transport))
+	return URI{}, fmt.Errorf("address %s: transport %s is not udp, tcp or tls", quote(s), quote(u.Transport))
 }
 
 // Lookup returns the target of the first route, in the order of the table, that

@@ -70,7 +70,7 @@ func TestNewTableRefuses(t *testing.T) {
 		{Route{Match: bob, To: "sip:192.0.2.1", Side: Inside, From: "left"}, `from "left" is neither`},
 		{Route{Match: bob, To: "192.0.2.1", Side: Inside}, "none of sip:"},
 		{Route{Match: bob, To: "sips:192.0.2.1", Side: Inside}, "only sip:"},
-		{Route{Match: bob, To: "sip:192.0.2.1;transport=ws", Side: Inside}, "not udp or tcp"},
+		{Route{Match: bob, To: "sip:192.0.2.1;transport=ws", Side: Inside}, "not udp, tcp or tls"},
 	} {
 		_, err := NewTable([]Route{tt.route})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -86,7 +86,7 @@ func TestDirect(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	for _, uri := range []string{"tel:110", "sips:bob@b.example", "sip:bob@b.example;transport=tls", "bob"} {
+	for _, uri := range []string{"tel:110", "sips:bob@b.example", "sip:bob@b.example;transport=ws", "bob"} {
 		if got, err := Direct(uri); err == nil {
 			t.Errorf("%s: got %+v", uri, got)
 		}

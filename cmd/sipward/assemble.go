@@ -16,6 +16,7 @@ import (
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sip"
 )
 
 // consoleGrace is what answers of the console may take of the time that a
@@ -84,8 +85,12 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
+	listeners, err := d.listeners()
+	if err != nil {
+		return d, err
+	}
 	o := b2bua.Options{
-		Listeners:  d.listeners(),
+		Listeners:  listeners,
 		Routes:     table,
 		Policy:     policy,
 		Peer:       cfg.PeerFor,
@@ -129,11 +134,19 @@ func suitesNamed(names []string) ([]keyexchange.Suite, error) {
 }
 
 // listeners hands the open sockets to the proxy.
-func (d *daemon) listeners() []b2bua.Listener {
+func (d *daemon) listeners() ([]b2bua.Listener, error) {
 	var out []b2bua.Listener
 	for _, s := range d.sockets {
 		l := d.cfg.Listeners[s.listener]
+		var secure *sip.TLSOptions
+		if s.network == "tls" {
+			var err error
+			if secure, err = tlsOptions(l, d.log); err != nil {
+				return nil, &exitError{statusUsage, err}
+			}
+		}
 		out = append(out, b2bua.Listener{
+			TLS:       secure,
 			Name:      l.Name,
 			Side:      l.Side,
 			Packet:    s.packet,
@@ -143,7 +156,7 @@ func (d *daemon) listeners() []b2bua.Listener {
 			PeersOnly: l.Accept == configs.AcceptPeers,
 		})
 	}
-	return out
+	return out, nil
 }
 
 // advertise finds out what the messages of each socket name as their address.

@@ -30,7 +30,6 @@ func loadAll(path string) (cfg *configs.Config, warnings configs.Errors, err err
 		return nil, nil, &exitError{statusUsage, err}
 	}
 	problems, warnings := checkFiles(cfg, time.Now())
-	problems = append(problems, notBuilt(cfg)...)
 	if len(problems) > 0 {
 		return nil, nil, &exitError{statusUsage, problems}
 	}

@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
+	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
 	"github.com/sipward/sipward/sip/certs"
 )
@@ -60,9 +62,12 @@ func checkFiles(cfg *configs.Config, now time.Time) (problems, warnings configs.
 		} else if left := leaf.NotAfter.Sub(now); left < expiresSoon {
 			warn(key+".certificate", "it expires in %d days", left/(24*time.Hour))
 		}
-		if l.TLS.ClientCA != "" {
-			if _, err := certs.Pool(l.TLS.ClientCA); err != nil {
-				bad(key+".client_ca", err)
+		for name, file := range map[string]string{"client_ca": l.TLS.ClientCA, "ca": l.TLS.CA} {
+			if file == "" {
+				continue
+			}
+			if _, err := certs.Pool(file); err != nil {
+				bad(key+"."+name, err)
 			}
 		}
 		if info, err := os.Stat(l.TLS.Key); err == nil && info.Mode().Perm()&0o004 != 0 {
@@ -73,13 +78,26 @@ func checkFiles(cfg *configs.Config, now time.Time) (problems, warnings configs.
 	return problems, warnings
 }
 
-// notBuilt finds what a configuration may say and this program cannot do: better
-// no start than one without it.
-func notBuilt(cfg *configs.Config) (problems configs.Errors) {
-	for i, l := range cfg.Listeners {
-		if slices.Contains(l.Transports, "tls") {
-			problems = append(problems, cfg.Problem(fmt.Sprintf("listeners[%d].transports", i), "tls is not built into this sipward yet; leave it out"))
+// tlsOptions reads what a TLS listener shows and trusts. Its certificate is read
+// again when the file changes.
+func tlsOptions(l configs.Listener, log *slog.Logger) (*sip.TLSOptions, error) {
+	pair, err := certs.Open(l.TLS.Certificate, l.TLS.Key, func(err error) {
+		log.Warn("the new certificate is not used", "listener", l.Name, "error", err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := &sip.TLSOptions{GetCertificate: pair.GetCertificate, GetClientCertificate: pair.GetClientCertificate}
+	if l.TLS.ClientCA != "" {
+		if o.ClientCAs, err = certs.Pool(l.TLS.ClientCA); err != nil {
+			return nil, err
+		}
+		o.RequireClientCert = true
+	}
+	if l.TLS.CA != "" {
+		if o.RootCAs, err = certs.Pool(l.TLS.CA); err != nil {
+			return nil, err
 		}
 	}
-	return problems
+	return o, nil
 }

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/sipward/sipward/configs"
 )
 
 // usersFile writes one that only its owner can read.
@@ -86,16 +84,5 @@ func TestCheckCertificates(t *testing.T) {
 	cfg := parse(t, fmt.Sprintf("listeners:\n  - {name: a, side: inside, address: \"127.0.0.1:5062\", transports: [tls], tls: {certificate: %q, key: %q}}\n", cert, key))
 	if problems, _ := checkFiles(cfg, now); len(problems) != 1 || !strings.Contains(problems.Error(), "private key does not match") {
 		t.Errorf("%v", problems)
-	}
-}
-
-// What cannot be done yet is refused rather than left out.
-func TestNotBuilt(t *testing.T) {
-	t.Parallel()
-	if got := notBuilt(configs.WorkstationConfig()); len(got) != 0 {
-		t.Errorf("%v", got)
-	}
-	if got := notBuilt(&configs.Config{Listeners: []configs.Listener{{Transports: []string{"udp", "tls"}}}}); len(got) != 1 {
-		t.Errorf("%v", got)
 	}
 }

@@ -47,7 +47,7 @@ type Options struct {
 // Source is the way a REGISTER came, and on which requests to its contacts go
 // back.
 type Source struct {
-	Network  string         // udp or tcp
+	Network  string         // udp, tcp or tls
 	Listener string         // name of the listener
 	Remote   netip.AddrPort // the peer's address as the listener saw it
 }
