@@ -165,7 +165,24 @@ func New(o Options) (*Proxy, error) {
 		p.listeners = append(p.listeners, l)
 		p.byFlow[sl] = l
 	}
+	p.preferStreams()
 	return p, nil
+}
+
+// preferStreams lets requests that outgrow a datagram leave an outside UDP
+// listener over its TCP sibling (RFC 3261 section 18.1.1). Phones inside often
+// have no TCP, and the wire to them carries fragments well.
+func (p *Proxy) preferStreams() {
+	for _, u := range p.listeners {
+		for _, t := range p.listeners {
+			if u.Side != policyOutside || t.Side != policyOutside || u.sip.Network != "udp" || t.sip.Network != "tcp" || u.sip.Local() != t.sip.Local() {
+				continue
+			}
+			if err := u.sip.SetLargeVia(t.sip); err != nil {
+				p.log.Warn("large requests stay on UDP", "listener", u.Name, "error", err)
+			}
+		}
+	}
 }
 
 // flowTo returns the way to a hop. Over TLS the peer must prove the name that
