@@ -60,7 +60,11 @@ func (p *Proxy) authenticate(in *sip.Incoming) bool {
 		status, field, given = 401, "WWW-Authenticate", "Authorization"
 	}
 	source := in.Flow.Remote().Addr()
-	if p.jail.held(source, time.Now()) {
+	named := in.From().URI
+	if in.Method == "REGISTER" {
+		named = in.To().URI
+	}
+	if p.jail.held(source, named.User, time.Now()) {
 		p.counters.strangersDropped.Add(1)
 		return false
 	}
@@ -73,8 +77,12 @@ func (p *Proxy) authenticate(in *sip.Incoming) bool {
 	res := p.o.Auth.Verify(values, auth.Request{Method: in.Method, URI: in.URI.String(), Body: in.Body})
 	if res.Verdict != auth.OK {
 		if res.Verdict == auth.Wrong {
-			p.jail.wrong(source, time.Now())
+			last := p.jail.wrong(source, named.User, time.Now())
 			p.log.Info("wrong password", "listener", in.Flow.Listener().Name, "source", in.Flow.Remote(), "method", in.Method, "why", res.Reason)
+			if last {
+				in.Reply(403, "Forbidden", warning("too many wrong passwords; nothing is answered for a while"))
+				return false
+			}
 		}
 		var fields []sip.Field
 		for _, c := range p.o.Auth.Challenge(res.Verdict == auth.Stale) {
@@ -83,11 +91,7 @@ func (p *Proxy) authenticate(in *sip.Incoming) bool {
 		in.Reply(status, "", fields...)
 		return false
 	}
-	p.jail.right(source)
-	named := in.From().URI
-	if in.Method == "REGISTER" {
-		named = in.To().URI
-	}
+	p.jail.right(source, res.User)
 	if named.User != res.User || !p.home(named) {
 		p.log.Info("foreign identity", "user", res.User, "named", named.AOR(), "source", in.Flow.Remote())
 		in.Reply(403, "Forbidden", warning("this account may not speak for "+named.AOR()))
@@ -96,11 +100,19 @@ func (p *Proxy) authenticate(in *sip.Incoming) bool {
 	return true
 }
 
-// jail remembers sources of wrong passwords. After maxWrong in a row a source
-// gets no answer for a time that doubles with each further failure.
+// jail remembers wrong passwords, by source and user, so that one phone with a
+// wrong one does not silence those beside it, and by source alone, so that
+// guessing many users' passwords is no way around. After too many in a row there
+// are no answers for a time that doubles with each further failure.
 type jail struct {
 	mu      sync.Mutex
-	sources map[netip.Addr]*inmate
+	inmates map[suspect]*inmate
+}
+
+// suspect is a source with the user that it claims to be, or without one.
+type suspect struct {
+	source netip.Addr
+	user   string
 }
 
 type inmate struct {
@@ -110,58 +122,72 @@ type inmate struct {
 }
 
 const (
-	maxWrong   = 5
-	firstTerm  = 10 * time.Second
-	longest    = time.Hour
-	maxInmates = 4096
+	maxWrong       = 5  // of one source and user
+	maxWrongSource = 50 // of one source
+	firstTerm      = 10 * time.Second
+	longest        = time.Hour
+	maxInmates     = 4096
 )
 
-func newJail() *jail { return &jail{sources: map[netip.Addr]*inmate{}} }
+func newJail() *jail { return &jail{inmates: map[suspect]*inmate{}} }
 
-func (j *jail) held(addr netip.Addr, now time.Time) bool {
+func (j *jail) held(source netip.Addr, user string, now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	i := j.sources[addr]
-	return i != nil && now.Before(i.until)
+	for _, s := range []suspect{{source, user}, {source, ""}} {
+		if i := j.inmates[s]; i != nil && now.Before(i.until) {
+			return true
+		}
+	}
+	return false
 }
 
-func (j *jail) wrong(addr netip.Addr, now time.Time) {
+// wrong notes a wrong password; true where it was the last that is answered.
+func (j *jail) wrong(source netip.Addr, user string, now time.Time) (last bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	i := j.sources[addr]
+	last = j.count(suspect{source, user}, maxWrong, now)
+	return j.count(suspect{source, ""}, maxWrongSource, now) || last
+}
+
+func (j *jail) count(s suspect, limit int, now time.Time) (last bool) {
+	i := j.inmates[s]
 	if i == nil {
-		if len(j.sources) >= maxInmates {
+		if len(j.inmates) >= maxInmates {
 			j.forgetOldest()
 		}
 		i = &inmate{}
-		j.sources[addr] = i
+		j.inmates[s] = i
 	}
 	i.wrong++
 	i.last = now
-	if over := i.wrong - maxWrong; over >= 0 {
+	over := i.wrong - limit
+	if over >= 0 {
 		i.until = now.Add(min(longest, firstTerm<<min(over, 16)))
 	}
+	return over >= 0
 }
 
 func (j *jail) forgetOldest() {
-	var oldest netip.Addr
-	for a, i := range j.sources {
-		if !oldest.IsValid() || i.last.Before(j.sources[oldest].last) {
-			oldest = a
+	var oldest suspect
+	for s, i := range j.inmates {
+		if !oldest.source.IsValid() || i.last.Before(j.inmates[oldest].last) {
+			oldest = s
 		}
 	}
-	delete(j.sources, oldest)
+	delete(j.inmates, oldest)
 }
 
-func (j *jail) right(addr netip.Addr) {
+func (j *jail) right(source netip.Addr, user string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	delete(j.sources, addr)
+	delete(j.inmates, suspect{source, user})
 }
 
 // Blocked is a source that gets no answers.
 type Blocked struct {
 	Source netip.Addr `json:"source"`
+	User   string     `json:"user"` // "": whoever it claims to be
 	Until  time.Time  `json:"until"`
 	Wrong  int        `json:"wrong"` // wrong passwords in a row
 }
@@ -172,9 +198,9 @@ func (p *Proxy) Blocked() []Blocked {
 	p.jail.mu.Lock()
 	defer p.jail.mu.Unlock()
 	out := []Blocked{}
-	for a, i := range p.jail.sources {
+	for s, i := range p.jail.inmates {
 		if now.Before(i.until) {
-			out = append(out, Blocked{a, i.until, i.wrong})
+			out = append(out, Blocked{s.source, s.user, i.until, i.wrong})
 		}
 	}
 	return out
@@ -184,7 +210,12 @@ func (p *Proxy) Blocked() []Blocked {
 func (p *Proxy) Unblock(addr netip.Addr) bool {
 	p.jail.mu.Lock()
 	defer p.jail.mu.Unlock()
-	_, ok := p.jail.sources[addr]
-	delete(p.jail.sources, addr)
-	return ok
+	found := false
+	for s := range p.jail.inmates {
+		if s.source == addr {
+			delete(p.jail.inmates, s)
+			found = true
+		}
+	}
+	return found
 }

@@ -86,6 +86,11 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	if c.cancel != nil {
 		c.cancel()
 	}
+	if why != "" {
+		c.reason = why
+	}
+	c.publishView() // with the exchange and the last counters, before they are gone
+	last := c.View()
 	c.bye(c.a, fields)
 	for _, b := range c.branches {
 		c.bye(b, fields)
@@ -97,11 +102,6 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 			t.Stop()
 		}
 	}
-	if why != "" {
-		c.reason = why
-	}
-	c.publishView()
-	last := c.View() // with the last counters, before the media is gone
 	c.state = Ended
 	last.State = string(Ended)
 	c.closeMedia()

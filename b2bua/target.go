@@ -95,6 +95,9 @@ func (c *Call) calledURI() sip.URI {
 			if u.User == "" {
 				u.User = c.invite.URI.User
 			}
+			if u.AOR() == c.invite.URI.AOR() {
+				return c.invite.URI // to the octet, as a digest speaks for it
+			}
 			return u
 		}
 	}

@@ -20,6 +20,7 @@
 //	registrar:                 # none by default: phones cannot register
 //	  domains: [office.example] # of the phones' addresses
 //	  users: users.txt         # their passwords; see package sip/auth
+//	  algorithms: [MD5]        # the default; [SHA-256, MD5] where every phone knows both
 //	  open: false              # true: no passwords, for phones of this machine alone
 //	  max_expires: 1h          # the default: phones register again within it
 //	aliases:                   # none by default; the first that matches counts, once, before routes

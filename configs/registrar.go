@@ -17,6 +17,10 @@ type Registrar struct {
 	Users      string   // path of the users file, "" where Open is set
 	Open       bool     // phones register without a password
 	MaxExpires time.Duration
+	// Algorithms are the digests that phones are offered, in this order. MD5
+	// alone unless said otherwise: phones of today's distributions give up when
+	// they see another one beside it.
+	Algorithms []string
 }
 
 // Emergency says where calls for help go. They come before routes and policy.
@@ -37,12 +41,12 @@ const (
 const maxRealm = 255
 
 func (d *document) registrar(v value, c *Config) {
-	f := d.section(v, "domains", "users", "open", "max_expires")
+	f := d.section(v, "domains", "users", "open", "max_expires", "algorithms")
 	if len(f) == 0 {
 		return
 	}
 	r := &c.Registrar
-	r.On, r.MaxExpires = true, defaultExpires
+	r.On, r.MaxExpires, r.Algorithms = true, defaultExpires, []string{"MD5"}
 	domains, ok := f["domains"]
 	items, paths := d.texts(domains, ok)
 	for i, s := range items {
@@ -76,7 +80,27 @@ func (d *document) registrar(v value, c *Config) {
 	if e, ok := f["max_expires"]; ok {
 		r.MaxExpires = d.interval(e)
 	}
+	if a, ok := f["algorithms"]; ok {
+		r.Algorithms = nil
+		names, paths := d.texts(a, ok)
+		for i, name := range names {
+			switch {
+			case !slices.Contains(algorithms, name):
+				d.fail(paths[i], "%s is no digest that is known here; write MD5, SHA-256 or both", show(name))
+			case slices.Contains(r.Algorithms, name):
+				d.fail(paths[i], "%s stands here a second time; keep one", show(name))
+			default:
+				r.Algorithms = append(r.Algorithms, name)
+			}
+		}
+		if len(names) == 0 && !d.failed(a.path) {
+			d.fail(a.path, "is empty; write [MD5], or [SHA-256, MD5] where every phone knows both")
+		}
+	}
 }
+
+// algorithms are the digests of RFC 8760 that package sip/auth checks.
+var algorithms = []string{"MD5", "SHA-256"}
 
 func (d *document) interval(v value) time.Duration {
 	s, ok := d.text(v)

@@ -84,7 +84,11 @@ func (p *phones) openUsers(r configs.Registrar, log *slog.Logger) error {
 		log.Info("the users file was read again", "users", users.Len())
 	})
 	p.users = users
-	p.challenger, err = auth.New(auth.Options{Realm: realm, Users: users})
+	var algorithms []auth.Algorithm
+	for _, a := range r.Algorithms {
+		algorithms = append(algorithms, auth.Algorithm(a))
+	}
+	p.challenger, err = auth.New(auth.Options{Realm: realm, Users: users, Algorithms: algorithms})
 	return err
 }
 

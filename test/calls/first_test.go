@@ -107,10 +107,15 @@ func TestFirstSecuredCall(t *testing.T) {
 		if *clear != 0 {
 			t.Errorf("%d packets readable between the houses", *clear)
 		}
+		events, cancel := w.a.proxy.Subscribe(10)
+		defer cancel()
 		w.alice.hangup()
 		w.alice.await("bye answered")
 		w.bob.await("bye")
 		w.none()
+		if e := <-events; e.Type != "call-ended" || e.Call.SASWords != va.SASWords || e.Call.Suite != va.Suite || e.Call.State != "ended" {
+			t.Errorf("the last word on the call: %+v", e)
+		}
 	})
 }
 

@@ -256,7 +256,7 @@ func TestAccountsAreGuarded(t *testing.T) {
 // Who guesses passwords gets slower answers, then none.
 func TestGuessingIsStopped(t *testing.T) {
 	t.Parallel()
-	inBubble(t, withAccounts("carol"), func(t *testing.T, w *world) {
+	inBubble(t, withAccounts("carol", "dave"), func(t *testing.T, w *world) {
 		answered := 0
 		for i := range 50 {
 			if w.register(bobPhone, insideB, "carol", fmt.Sprint("guess", i), "600") != nil {
@@ -267,10 +267,24 @@ func TestGuessingIsStopped(t *testing.T) {
 			t.Errorf("%d of 50 guesses of one moment were answered", answered)
 		}
 		blocked := w.b.proxy.Blocked()
-		if len(blocked) != 1 || blocked[0].Source != bobPhone.Addr() {
+		if len(blocked) != 1 || blocked[0].Source != bobPhone.Addr() || blocked[0].User != "carol" {
 			t.Errorf("blocked: %v", blocked)
 		}
-		if !w.b.proxy.Unblock(bobPhone.Addr()) || len(w.b.proxy.Blocked()) != 0 {
+		// The phone beside it, with the right password, is heard.
+		if res := w.register(bobPhone, insideB, "dave", "pw-dave", "600"); res == nil || res.Status != 200 {
+			t.Errorf("the phone beside it: %+v", res)
+		}
+		// Guessing at many users is no way around.
+		answered = 0
+		for i := range 200 {
+			if w.register(bobsMobile, insideB, fmt.Sprint("user", i), "guess", "600") != nil {
+				answered++
+			}
+		}
+		if answered < 40 || answered > 60 {
+			t.Errorf("%d of 200 guesses at many users were answered", answered)
+		}
+		if !w.b.proxy.Unblock(bobPhone.Addr()) || !w.b.proxy.Unblock(bobsMobile.Addr()) || len(w.b.proxy.Blocked()) != 0 {
 			t.Error("not unblocked")
 		}
 		if res := w.register(bobPhone, insideB, "carol", "pw-carol", "600"); res == nil || res.Status != 200 {
