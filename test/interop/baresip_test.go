@@ -4,12 +4,14 @@ package interop
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,10 +49,31 @@ type baresipEvent struct {
 	Param string `json:"param"`
 }
 
-// startBaresip starts a phone that says voice for two minutes, over and over.
-// With an outbound proxy, an address with a port, everything it sends goes there.
+// startBaresip starts a phone without an account that says voice for two minutes,
+// over and over. With an outbound proxy, an address with a port, everything it
+// sends goes there.
 func startBaresip(t *testing.T, user string, voice []int16, outbound, transport string) *baresip {
 	t.Helper()
+	return startPhone(t, phone{user: user, voice: voice, outbound: outbound, transport: transport})
+}
+
+// phone describes a baresip. With a password it registers at its domain.
+type phone struct {
+	name             string // of the device, where a user has several
+	user             string
+	domain, password string
+	voice            []int16
+	outbound         string // proxy, an address with a port
+	transport        string
+}
+
+func startPhone(t *testing.T, o phone) *baresip {
+	t.Helper()
+	user, voice, outbound, transport := o.user, o.voice, o.outbound, o.transport
+	domain, registration := phoneHost, "regint=0"
+	if o.password != "" {
+		domain, registration = o.domain, fmt.Sprintf("regint=60;auth_user=%s;auth_pass=%s", user, o.password)
+	}
 	first := freePorts(t, 4+rtpPorts)
 	// It listens for TLS on the port after the one for SIP.
 	p := &baresip{user: user, dir: t.TempDir(), sip: first, rtp: [2]int{first + 4, first + 3 + rtpPorts}, events: make(chan baresipEvent, 256)}
@@ -82,14 +105,14 @@ module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen %[8]s
 `, phoneHost, p.sip, p.rtp[0], p.rtp[1], speech, p.dir, baresipModules, control))
-	account := fmt.Sprintf("<sip:%s@%s;transport=%s>;regint=0;answermode=manual;audio_codecs=pcmu", user, phoneHost, transport)
+	account := fmt.Sprintf("<sip:%s@%s;transport=%s>;%s;answermode=manual;audio_codecs=pcmu", user, domain, transport, registration)
 	if outbound != "" {
 		account += fmt.Sprintf(`;outbound="sip:%s;transport=%s"`, outbound, transport)
 	}
 	writeFile(t, filepath.Join(p.dir, "accounts"), account+"\n")
 	writeFile(t, filepath.Join(p.dir, "contacts"), "")
 
-	p.process = start(t, user+"'s phone", p.dir, "baresip", "-f", p.dir, "-s")
+	p.process = start(t, user+"'s "+cmp.Or(o.name, "phone"), p.dir, "baresip", "-f", p.dir, "-s")
 	p.says("baresip is ready")
 	conn, err := net.DialTimeout("tcp", control, patience)
 	if err != nil {
@@ -164,6 +187,32 @@ func (p *baresip) await(event string) {
 	}
 }
 
+// awaitRegistered waits until a registrar has taken the phone. That may be so before
+// anybody listens to events.
+func (p *baresip) awaitRegistered() {
+	p.t.Helper()
+	p.says(" 200 OK (sipward) [")
+}
+
+// hears waits for one of the events, and returns it.
+func (p *baresip) hears(events ...string) baresipEvent {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case e, ok := <-p.events:
+			if !ok {
+				p.t.Fatalf("%s ended before %v", p.name, events)
+			}
+			if slices.Contains(events, e.Type) {
+				return e
+			}
+		case <-deadline:
+			p.t.Fatalf("%s: none of %v in %v", p.name, events, patience)
+		}
+	}
+}
+
 // quit ends the phone, and with it its recording.
 func (p *baresip) quit() {
 	p.t.Helper()
@@ -174,22 +223,36 @@ func (p *baresip) quit() {
 // heard is what the phone decoded in its one call. Only after quit is it complete.
 func (p *baresip) heard() []int16 {
 	p.t.Helper()
-	files, err := filepath.Glob(filepath.Join(p.dir, "dump-*-dec.wav"))
-	if err != nil || len(files) != 1 {
-		p.t.Errorf("%s made %d recordings, want 1", p.name, len(files))
+	calls := p.recordings()
+	if len(calls) != 1 {
+		p.t.Errorf("%s made %d recordings, want 1", p.name, len(calls))
 		return nil
 	}
-	f, err := os.Open(files[0])
+	return calls[0]
+}
+
+// recordings are what the phone decoded, call by call.
+func (p *baresip) recordings() [][]int16 {
+	p.t.Helper()
+	files, err := filepath.Glob(filepath.Join(p.dir, "dump-*-dec.wav")) // named by the time
 	if err != nil {
 		p.t.Error(err)
-		return nil
 	}
-	defer f.Close()
-	pcm, err := audio.ReadWAV(f)
-	if err != nil {
-		p.t.Errorf("what %s heard: %v", p.name, err)
+	var out [][]int16
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			p.t.Error(err)
+			continue
+		}
+		pcm, err := audio.ReadWAV(f)
+		f.Close()
+		if err != nil {
+			p.t.Errorf("what %s heard: %v", p.name, err)
+		}
+		out = append(out, pcm)
 	}
-	return pcm
+	return out
 }
 
 // repeated is pcm over and over, for as long as d.

@@ -3,14 +3,20 @@
 //
 //	baresip ── sipward ══ the wire ══ sipward ── baresip
 //	SIPp    ── sipward ══ the wire ══ sipward ── baresip
+//	baresip ── sipward ══ Kamailio, rtpengine ══ sipward ── baresip
+//	baresip ── sipward ── baresip
+//
+// In some of them the phones register: with their sipward, or through it at
+// Kamailio, which knows nothing of sipward and asks for passwords of its own.
 //
 // Both phones speak, with different voices, and what each of them heard is
 // compared with what the other one played. tshark reads the capture, as somebody
 // on the wire would, and must find no speech in it.
 //
 // They need Linux, the right to capture on the loopback interface (root has it),
-// and the Debian packages baresip-core, sip-tester and tshark. A missing one fails
-// the run, and the message names it.
+// and the Debian packages baresip-core, sip-tester, tshark, kamailio and
+// rtpengine-daemon (without its kernel module). A missing one fails the run, and the
+// message names it.
 //
 //	make interop
 //	go test -tags interop -count=1 ./test/interop

@@ -57,6 +57,8 @@ func complete() bool {
 	for _, p := range []struct{ program, debian string }{
 		{"baresip", "baresip-core"},
 		{"sipp", "sip-tester"},
+		{"kamailio", "kamailio"},
+		{"rtpengine", "rtpengine-daemon"},
 		{"dumpcap", "tshark"}, // through wireshark-common, which tshark depends on
 		{"tshark", "tshark"},
 	} {

@@ -26,6 +26,7 @@ type process struct {
 	t    *testing.T
 	name string
 	cmd  *exec.Cmd
+	end  syscall.Signal // ends it
 	out  output
 	done chan struct{} // closed when it ended
 	err  error         // of Wait, once done is closed
@@ -34,12 +35,19 @@ type process struct {
 // start starts a program whose standard output and error go into one place.
 func start(t *testing.T, name, dir, program string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, cmd: exec.Command(program, args...), done: make(chan struct{})}
+	return startEnding(t, syscall.SIGKILL, name, dir, program, args...)
+}
+
+// startEnding starts a program that has to be ended by a signal other than
+// SIGKILL, because it has children to end itself.
+func startEnding(t *testing.T, end syscall.Signal, name, dir, program string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: exec.Command(program, args...), end: end, done: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), "LC_ALL=C", "HOME="+dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	// Also where the test process is killed, and no cleanup runs.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: end}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", name, err)
 	}
@@ -61,8 +69,13 @@ func (p *process) kill() {
 	select {
 	case <-p.done:
 	default:
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		_ = p.cmd.Process.Signal(p.end)
+		select {
+		case <-p.done:
+		case <-time.After(patience):
+			_ = p.cmd.Process.Kill()
+			<-p.done
+		}
 	}
 }
 

@@ -35,6 +35,9 @@ func newSipwardPorts(t *testing.T) sipwardPorts {
 // at it. It is declared here a second time because programs of others rely on the
 // names too.
 type call struct {
+	ID         string `json:"id"`
+	From       string `json:"from"`
+	To         string `json:"to"`
 	Direction  string `json:"direction"`
 	State      string `json:"state"`
 	Protection string `json:"protection"`
@@ -94,15 +97,21 @@ api: {listen: "%[1]s:%[9]d"}
 log: {level: debug, format: json}
 `, phoneHost, e.ports.inside, e.outside, e.ports.outside, e.far, route, e.ports.media, e.ports.media+mediaPorts-1, e.ports.api))
 
+	s.run(t, e.name, dir)
+	return s
+}
+
+// run checks the configuration file and starts the process with it.
+func (s *sipward) run(t *testing.T, name, dir string) {
+	t.Helper()
 	if out, err := ran(sipwardBin, "check", "--config", s.configFile); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s.process = start(t, e.name, dir, sipwardBin, "run", "--config", s.configFile)
+	s.process = start(t, name, dir, sipwardBin, "run", "--config", s.configFile)
 	s.says("sipward is ready")
 	// It may come late: it begins with the calls that are there already.
-	s.api = fmt.Sprintf("http://%s:%d", phoneHost, e.ports.api)
-	s.events = start(t, "the events of "+e.name, dir, sipwardBin, "calls", "--watch", "--json", "--api", s.api)
-	return s
+	s.api = fmt.Sprintf("http://%s:%d", phoneHost, s.ports.api)
+	s.events = start(t, "the events of "+name, dir, sipwardBin, "calls", "--watch", "--json", "--api", s.api)
 }
 
 // calls are the live calls.
@@ -151,6 +160,34 @@ func (s *sipward) awaitSAS() {
 	s.awaitCall("an established call with its words", func(_ string, c call) bool {
 		return c.State == "established" && c.SASWords != ""
 	})
+}
+
+// awaitTrust waits until there is one call, protected, with its words, and returns
+// it. Calls that were refused before do not count.
+func (s *sipward) awaitTrust() call {
+	s.t.Helper()
+	var found call
+	until(s.t, "a protected call at "+s.name, 100*time.Millisecond, func() error {
+		calls, err := s.calls()
+		if err != nil {
+			return err
+		}
+		if len(calls) != 1 || calls[0].State != "established" || calls[0].Protection != "srtp" || calls[0].Trust != "encrypted" || !threeWords.MatchString(calls[0].SASWords) {
+			return fmt.Errorf("its calls are %+v", calls)
+		}
+		found = calls[0]
+		return nil
+	})
+	return found
+}
+
+// awaitGone waits until a call has ended, and checks that none is left.
+func (s *sipward) awaitGone(gone call) {
+	s.t.Helper()
+	s.awaitCall("the end of the call", func(event string, c call) bool { return event == "call-ended" && c.ID == gone.ID })
+	if calls, err := s.calls(); err != nil || len(calls) != 0 {
+		s.t.Errorf("%s still shows %d calls after the end (error: %v)", s.name, len(calls), err)
+	}
 }
 
 // awaitEnd waits until the call has ended, and checks that it is gone.
