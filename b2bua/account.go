@@ -52,8 +52,8 @@ func (p *Proxy) aor(u sip.URI) string {
 // authenticate says whether a request from inside comes from the user that its
 // From names. Where it does not, the request has been answered.
 func (p *Proxy) authenticate(in *sip.Incoming) bool {
-	if p.o.Auth == nil || in.Method != "REGISTER" && p.up.has(in.Flow.Remote().Addr(), in.From().URI.AOR(), time.Now()) {
-		return true // asked for its password elsewhere, where its account is
+	if p.o.Auth == nil {
+		return true
 	}
 	status, field, given := 407, "Proxy-Authenticate", "Proxy-Authorization"
 	if in.Method == "REGISTER" {
@@ -131,10 +131,16 @@ const (
 
 func newJail() *jail { return &jail{inmates: map[suspect]*inmate{}} }
 
+// suspected names a suspect; a user is remembered by its first octets, as
+// strangers write names as long as a datagram.
+func suspected(source netip.Addr, user string) suspect {
+	return suspect{source, user[:min(len(user), 64)]}
+}
+
 func (j *jail) held(source netip.Addr, user string, now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, s := range []suspect{{source, user}, {source, ""}} {
+	for _, s := range []suspect{suspected(source, user), {source, ""}} {
 		if i := j.inmates[s]; i != nil && now.Before(i.until) {
 			return true
 		}
@@ -146,7 +152,7 @@ func (j *jail) held(source netip.Addr, user string, now time.Time) bool {
 func (j *jail) wrong(source netip.Addr, user string, now time.Time) (last bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	last = j.count(suspect{source, user}, maxWrong, now)
+	last = j.count(suspected(source, user), maxWrong, now)
 	return j.count(suspect{source, ""}, maxWrongSource, now) || last
 }
 
@@ -181,7 +187,7 @@ func (j *jail) forgetOldest() {
 func (j *jail) right(source netip.Addr, user string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	delete(j.inmates, suspect{source, user})
+	delete(j.inmates, suspected(source, user))
 }
 
 // Blocked is a source that gets no answers.

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -69,5 +70,23 @@ func TestPathMemoryForgets(t *testing.T) {
 	}
 	if len(m.paths) != maxPaths || !m.has(fmt.Sprint(2*maxPaths-1), now.Add(time.Hour)) || m.has("0", now.Add(time.Hour)) {
 		t.Errorf("%d paths, or not the newest", len(m.paths))
+	}
+}
+
+func TestJailIsBounded(t *testing.T) {
+	t.Parallel()
+	j := newJail()
+	now := time.Unix(1000, 0)
+	long := strings.Repeat("x", 60_000)
+	for i := range 2 * maxInmates {
+		j.wrong(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), long, now.Add(time.Duration(i)))
+	}
+	if len(j.inmates) > maxInmates {
+		t.Errorf("%d remembered", len(j.inmates))
+	}
+	for s := range j.inmates {
+		if len(s.user) > 64 {
+			t.Fatalf("a name of %d octets is kept", len(s.user))
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,7 +39,8 @@ const (
 	maxAccounts  = 10000
 	keepAliveUDP = 25 * time.Second // below the 30 s of stingy NATs
 	keepAliveTCP = 2 * time.Minute
-	settleTime   = time.Minute // how long an account waits for its first answer
+	settleTime   = time.Minute        // how long an account waits for its first answer
+	longestGrant = 7 * 24 * time.Hour // what a registrar may grant at most
 )
 
 func newUpstream() *upstream {
@@ -104,18 +104,6 @@ func (u *upstream) find(token string, now time.Time) (aor string, d destination,
 	return a.aor, destination{URI: a.contact, flow: a.flow}, true
 }
 
-// has says whether a phone at this address has an account of that name.
-func (u *upstream) has(source netip.Addr, aor string, now time.Time) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, a := range u.byToken {
-		if a.aor == aor && a.flow.Remote().Addr() == source && now.Before(a.expires) {
-			return true
-		}
-	}
-	return false
-}
-
 func (u *upstream) close() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -127,7 +115,14 @@ func (u *upstream) close() {
 // passRegister sends a REGISTER of a phone inside on to the registrar that it
 // names, with the contact led through this proxy. Challenges and their answers
 // pass unchanged: the password is between the phone and the registrar.
+//
+// Where phones have passwords here nothing is passed: who is registered
+// elsewhere has proved nothing to this proxy, and could call through it.
 func (p *Proxy) passRegister(in *sip.Incoming) {
+	if p.o.Auth != nil {
+		in.Reply(403, "Forbidden", warning("phones of this sipward have their accounts here, none elsewhere"))
+		return
+	}
 	queue := &sip.Queue{Log: p.log}
 	tx := in.Serve(queue)
 	if tx == nil {
@@ -298,6 +293,7 @@ func (r *registration) settle(res *sip.Message) (contacts []sip.Field) {
 			u.remove(a)
 			continue
 		}
+		d = min(d, longestGrant)
 		u.until(a, d)
 		every := keepAliveUDP
 		if r.flow.Network() != "udp" {

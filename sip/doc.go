@@ -12,9 +12,9 @@
 // that came before a re-INVITE is handled before it.
 //
 // Transactions belong to a dialog, or to who asked for them by [Stack.Request]
-// and [Incoming.Serve], and run on its queue alone, so they need no locks. They are our own and not a library's, because the usual ones hand
-// messages over to a goroutine each: a BYE that was read after the 200 could
-// then overtake it.
+// and [Incoming.Serve], and run on its queue alone, so they need no locks. They
+// are our own and not a library's, because the usual ones hand messages over to
+// a goroutine each: a BYE that was read after the 200 could then overtake it.
 //
 // # Who owns what
 //

@@ -142,3 +142,26 @@ func TestAccountElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// Where phones have passwords here, an account elsewhere is no way around them:
+// neither a REGISTER for somebody's name nor one that a friendly registrar
+// grants lets anybody dial.
+func TestAccountElsewhereIsNoWayAroundPasswords(t *testing.T) {
+	t.Parallel()
+	inBubble(t, withAccounts("carol"), func(t *testing.T, w *world) {
+		for _, name := range []string{"sip:carol@b.example", "sip:mallory@evil.example"} {
+			n := asked.Add(1)
+			w.ask(bobPhone, insideB, fmt.Sprintf("REGISTER sip:%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]v;branch=z9hG4bKev%[3]d;rport\r\nFrom: <%[4]s>;tag=u\r\nTo: <%[4]s>\r\n"+
+				"Call-ID: evil%[3]d\r\nCSeq: 1 REGISTER\r\nContact: <sip:x@%[2]v>\r\nContent-Length: 0\r\n\r\n", providerAddr, bobPhone, n, name))
+			msg := strings.Replace(request("INVITE", "sip:alice@a.example", phoneSDP(bobPhone.Addr(), 4000), 80000+int(n)), "<sip:mallory@evil.example>", "<"+name+">", 1)
+			msg = strings.Replace(msg, "203.0.113.66:5060;branch", bobPhone.String()+";rport;branch", 1)
+			answers := w.ask(bobPhone, insideB, msg)
+			if len(answers) != 1 || answers[0].Status != 407 {
+				t.Errorf("%s: %d answers, not one question for a password", name, len(answers))
+			}
+			if n := len(w.b.proxy.Calls()); n != 0 {
+				t.Errorf("%s: %d calls", name, n)
+			}
+		}
+	})
+}
