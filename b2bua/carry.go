@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -220,9 +221,13 @@ func (c *Call) onward(request *relayer.Request, ways []relayer.Way) {
 	request.Send(o)
 }
 
-// veil hides addresses of the inside from who is on a flow outside.
+// veil hides addresses of the inside from who is on a flow outside: those that
+// are known to be, and private ones where the outside is none itself.
 func (p *Proxy) veil(f sip.Flow) *relayer.Veil {
-	return &relayer.Veil{Hide: p.isInside, By: f.Listener().Advertised().Addr()}
+	shown := f.Listener().Advertised().Addr()
+	return &relayer.Veil{By: shown, Hide: func(a netip.Addr) bool {
+		return p.isInside(a) || (a.IsPrivate() || a.IsLinkLocalUnicast()) && !shown.IsPrivate() && !shown.IsLinkLocalUnicast()
+	}}
 }
 
 // answerFor answers a provider's question for a trunk's password.
