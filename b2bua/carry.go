@@ -35,7 +35,7 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 	if !ok {
 		return
 	}
-	if l.Side == policyInside && p.isEmergency(in.URI) {
+	if l.Side == policyInside && p.o.Emergency.Called(in.URI.String(), in.URI.User) {
 		in.Reply(403, "Forbidden", warning("help is called by a call: nothing else reaches an emergency number"))
 		return
 	}
@@ -51,6 +51,10 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 		return
 	}
 	target, phones, known := p.target(in.URI, l)
+	if stranger && target.Rule != route.RuleElsewhere {
+		p.refuseStranger(in, in.Flow.Remote().Addr())
+		return
+	}
 	if !known {
 		p.counters.refused.Add(1)
 		if p.known(in.URI) {
@@ -131,7 +135,7 @@ func (p *Proxy) reached(in *sip.Incoming, t route.Target, phones []destination) 
 		return nil
 	case "SUBSCRIBE":
 		event, _, _ := strings.Cut(in.Get("Event"), ";")
-		if t.Rule != "registered elsewhere" && strings.EqualFold(strings.TrimSpace(event), "message-summary") {
+		if t.Rule != route.RuleElsewhere && strings.EqualFold(strings.TrimSpace(event), "message-summary") {
 			return nil
 		}
 		// A phone that watches its own address means somebody else's phone.

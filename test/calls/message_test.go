@@ -12,6 +12,7 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
@@ -257,7 +258,7 @@ func TestMessagesAreGuarded(t *testing.T) {
 	o.modeA, o.modeB = policy.Prefer, policy.Prefer
 	o.optionsB = func(b *b2bua.Options) {
 		accounts(b)
-		b.Emergency = b2bua.Emergency{Numbers: []string{"112"}}
+		b.Emergency = route.Emergency{Numbers: []string{"112"}}
 		b.Emergency.Target.Host = outsideA.Addr().String()
 	}
 	inBubble(t, o, func(t *testing.T, w *world) {
