@@ -91,14 +91,7 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 		c.onward(request, c.waysToPhones())
 		return
 	}
-	select {
-	case p.registering <- struct{}{}:
-	default:
-		request.Reply(503, "", sip.Field{Name: "Retry-After", Value: "5"})
-		return
-	}
-	go func() {
-		defer func() { <-p.registering }()
+	go func() { // the relay bounds how many requests wait
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		found, err := route.Resolve(ctx, p.o.Lookup, target)

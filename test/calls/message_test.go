@@ -1,6 +1,7 @@
 package calls
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -388,4 +389,123 @@ func TestStrangersReachNobody(t *testing.T) {
 			t.Errorf("%d requests behind a REFER", dialled)
 		}
 	})
+}
+
+// A message to a provider leaves as the trunk's account, and the provider's
+// question for the password is answered once, by the trunk.
+func TestMessageThroughATrunk(t *testing.T) {
+	t.Parallel()
+	for password, want := range map[string]int{"pw-customer": 200, "wrong": 403} {
+		o := worldOptions{modeA: policy.Prefer, optionsA: func(a *b2bua.Options) {
+			a.Peer = func(host string, _ netip.Addr) string {
+				if host == providerAddr.Addr().String() {
+					return "provider"
+				}
+				return ""
+			}
+			a.Trunks = []b2bua.Trunk{{Peer: "provider", From: sip.URI{Scheme: "sip", User: "customer", Host: "provider.example"},
+				Credentials: auth.Credentials{User: "customer", Password: password}}}
+		}}
+		inBubble(t, o, func(t *testing.T, w *world) {
+			challenger, err := auth.New(auth.Options{Realm: "b.example", Users: passwords{"customer"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			provider := w.phone("provider", providerAddr, outsideA)
+			defer provider.close()
+			var callers []string
+			provider.first = func(in *sip.Incoming) bool {
+				callers = append(callers, in.From().URI.AOR())
+				if challenger.Verify(in.Values("Proxy-Authorization"), auth.Request{Method: in.Method, URI: in.URI.String(), Body: in.Body}).Verdict == auth.OK {
+					in.Reply(200, "")
+					return true
+				}
+				var fields []sip.Field
+				for _, c := range challenger.Challenge(false) {
+					fields = append(fields, sip.Field{Name: "Proxy-Authenticate", Value: c})
+				}
+				in.Reply(407, "", fields...)
+				return true
+			}
+			m := w.alice.draft("MESSAGE", "sip:+4930555@"+providerAddr.Addr().String(), "hello", plain)
+			res := w.alice.post(m)
+			if res == nil || res.Status != want || res.Has("Proxy-Authenticate") {
+				t.Errorf("password %s: %+v", password, res)
+			}
+			if !slices.Equal(callers, []string{"sip:customer@provider.example", "sip:customer@provider.example"}) {
+				t.Errorf("the provider was asked by %v", callers)
+			}
+		})
+	}
+}
+
+// Requests that wait for their answers are bounded for each source, and one
+// that nobody answers leaves nothing behind.
+func TestMessagesUnderWayAreBounded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, prefer(), func(t *testing.T, w *world) {
+		w.net.SetRule(lose(bobPhone))
+		statuses := map[int]int{}
+		answers := make(chan int, 300)
+		for range 250 {
+			m := w.alice.draft("MESSAGE", "sip:bob@b.example", "hello", plain)
+			if err := w.alice.stack.Request(sip.RequestOptions{Flow: w.alice.lis.Flow(w.alice.proxy), Message: m, Queue: &w.alice.queue, Handle: func(res *sip.Message, err error) {
+				if err != nil {
+					answers <- 0
+				} else if res.Status >= 200 {
+					answers <- res.Status
+				}
+			}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 250 {
+			statuses[<-answers]++
+		}
+		if statuses[503] != 50 || statuses[200] != 0 {
+			t.Errorf("answers: %v", statuses)
+		}
+		w.net.SetRule(nil)
+		time.Sleep(time.Minute)
+		w.bob.takes("MESSAGE", 200)
+		if res := w.alice.post(w.alice.draft("MESSAGE", "sip:bob@b.example", "hello", plain)); res == nil || res.Status != 200 {
+			t.Errorf("afterwards: %+v", res)
+		}
+	})
+}
+
+// Where the first server of a domain is out of service, the next one is asked.
+func TestMessageGoesToTheNextServer(t *testing.T) {
+	t.Parallel()
+	o := prefer()
+	o.dnsA = twoServers{}
+	inBubble(t, o, func(t *testing.T, w *world) {
+		one, two := w.phone("one", providerAddr, outsideA), w.phone("two", netip.MustParseAddrPort("198.51.100.51:5060"), outsideA)
+		defer one.close()
+		defer two.close()
+		first, second := one.takes("MESSAGE", 503), two.takes("MESSAGE", 200)
+		if res := w.alice.post(w.alice.draft("MESSAGE", "sip:carol@far.example", "hello", plain)); res == nil || res.Status != 200 {
+			t.Errorf("got %+v", res)
+		}
+		if len(*first) != 1 || len(*second) != 1 || (*first)[0].CallID() == (*second)[0].CallID() {
+			t.Errorf("asked %d and %d times", len(*first), len(*second))
+		}
+		two.takes("MESSAGE", 503)
+		if res := w.alice.post(w.alice.draft("MESSAGE", "sip:carol@far.example", "hello", plain)); res == nil || res.Status != 500 {
+			t.Errorf("both out of service: %+v", res)
+		}
+		if res := w.alice.post(w.alice.draft("MESSAGE", "sip:carol@nowhere.example", "hello", plain)); res == nil || res.Status != 502 {
+			t.Errorf("a domain that is not there: %+v", res)
+		}
+	})
+}
+
+// twoServers knows one domain, which has two.
+type twoServers struct{ noDNS }
+
+func (twoServers) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	if host != "far.example" {
+		return noDNS{}.LookupNetIP(ctx, network, host)
+	}
+	return []netip.Addr{providerAddr.Addr(), netip.MustParseAddr("198.51.100.51")}, nil
 }
