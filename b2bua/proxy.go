@@ -50,7 +50,7 @@ type Options struct {
 	Peer     func(host string, addr netip.Addr) string
 	Media    *media.Engine
 	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
 	MaxCalls int                 // calls at once; 0: 4096
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
@@ -131,7 +131,7 @@ func New(o Options) (*Proxy, error) {
 		o.Groups = []string{keyexchange.GroupX25519MLKEM768, keyexchange.GroupX25519}
 	}
 	if o.Suites == nil {
-		o.Suites = keyexchange.Suites()
+		o.Suites = commonSuites()
 	}
 	if o.MaxCalls == 0 {
 		o.MaxCalls = 4096
