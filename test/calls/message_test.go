@@ -490,6 +490,11 @@ func TestMessageGoesToTheNextServer(t *testing.T) {
 		if len(*first) != 1 || len(*second) != 1 || (*first)[0].CallID() == (*second)[0].CallID() {
 			t.Errorf("asked %d and %d times", len(*first), len(*second))
 		}
+		one.takes("MESSAGE", 404)
+		if res := w.alice.post(w.alice.draft("MESSAGE", "sip:carol@far.example", "hello", plain)); res == nil || res.Status != 404 || len(*second) != 1 {
+			t.Errorf("a refusal: %+v, and the next server was asked %d times", res, len(*second)-1)
+		}
+		one.takes("MESSAGE", 503)
 		two.takes("MESSAGE", 503)
 		if res := w.alice.post(w.alice.draft("MESSAGE", "sip:carol@far.example", "hello", plain)); res == nil || res.Status != 500 {
 			t.Errorf("both out of service: %+v", res)
