@@ -16,12 +16,9 @@ import (
 func TestFieldsThatGoOn(t *testing.T) {
 	t.Parallel()
 	veil := &Veil{Hide: hidden, By: netip.MustParseAddr("192.0.2.1")}
-	in := &sip.Message{Method: "SUBSCRIBE"}
-	for _, f := range []sip.Field{{Name: "Via", Value: "SIP/2.0/UDP 10.1.0.5;branch=z9hG4bK1"}, {Name: "Contact", Value: "<sip:a@10.1.0.5>"}, {Name: "Event", Value: "dialog"},
+	in := &sip.Message{Method: "SUBSCRIBE", Fields: []sip.Field{{Name: "Via", Value: "SIP/2.0/UDP 10.1.0.5;branch=z9hG4bK1"}, {Name: "Contact", Value: "<sip:a@10.1.0.5>"}, {Name: "Event", Value: "dialog"},
 		{Name: "EXPIRES", Value: "60"}, {Name: "Authorization", Value: `Digest uri="sip:10.1.0.5"`}, {Name: "User-Agent", Value: "desk"}, {Name: "X-Location", Value: "cellar"},
-		{Name: "Warning", Value: "399 10.1.0.5 \"x\""}, {Name: "Subject", Value: "at 10.1.0.5"}, {Name: "WWW-Authenticate", Value: "Digest"}} {
-		in.Fields = append(in.Fields, f)
-	}
+		{Name: "Warning", Value: "399 10.1.0.5 \"x\""}, {Name: "Subject", Value: "at 10.1.0.5"}, {Name: "WWW-Authenticate", Value: "Digest"}}}
 	for name, c := range map[string]struct {
 		table, asIs map[string]bool
 		want        string
@@ -106,10 +103,7 @@ func TestWorth(t *testing.T) {
 // A response of the far end becomes one that the sender may have.
 func TestAnswer(t *testing.T) {
 	t.Parallel()
-	req := &sip.Message{Method: "MESSAGE"}
-	for _, f := range []sip.Field{{Name: "Via", Value: "SIP/2.0/UDP 10.1.0.5;branch=z9hG4bK1"}, {Name: "From", Value: "<sip:a@x>;tag=1"}, {Name: "To", Value: "<sip:b@x>"}, {Name: "Call-ID", Value: "c"}, {Name: "CSeq", Value: "1 MESSAGE"}} {
-		req.Fields = append(req.Fields, f)
-	}
+	req := &sip.Message{Method: "MESSAGE", Fields: []sip.Field{{Name: "Via", Value: "SIP/2.0/UDP 10.1.0.5;branch=z9hG4bK1"}, {Name: "From", Value: "<sip:a@x>;tag=1"}, {Name: "To", Value: "<sip:b@x>"}, {Name: "Call-ID", Value: "c"}, {Name: "CSeq", Value: "1 MESSAGE"}}}
 	for _, c := range []struct {
 		status    int
 		passwords bool

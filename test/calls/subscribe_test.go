@@ -19,7 +19,6 @@ type talker struct {
 	*phone
 	callID, self, far string // Call-ID; From and To with their tags
 	target            sip.URI
-	routes            []string
 	seq               int
 }
 

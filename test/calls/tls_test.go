@@ -167,11 +167,8 @@ func TestMessageOverTLS(t *testing.T) {
 			defer houseB.stop(t)
 			defer houseA.stop(t)
 			uri, _ := sip.ParseURI("sip:bob@b.example")
-			m := &sip.Message{Method: "MESSAGE", URI: uri, Body: []byte("hello")}
-			for _, f := range []sip.Field{{Name: "From", Value: "<sip:alice@a.example>;tag=1"}, {Name: "To", Value: "<sip:bob@b.example>"}, {Name: "Call-ID", Value: "m"},
-				{Name: "CSeq", Value: "1 MESSAGE"}, {Name: "Content-Type", Value: "text/plain"}} {
-				m.Fields = append(m.Fields, f)
-			}
+			m := &sip.Message{Method: "MESSAGE", URI: uri, Body: []byte("hello"), Fields: []sip.Field{{Name: "From", Value: "<sip:alice@a.example>;tag=1"}, {Name: "To", Value: "<sip:bob@b.example>"}, {Name: "Call-ID", Value: "m"},
+				{Name: "CSeq", Value: "1 MESSAGE"}, {Name: "Content-Type", Value: "text/plain"}}}
 			status := make(chan int, 1)
 			err = phones.Request(sip.RequestOptions{Flow: l.Flow(houseA.inside), Message: m, Queue: &queue, Handle: func(res *sip.Message, err error) {
 				if err != nil {
