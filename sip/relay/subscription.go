@@ -141,7 +141,7 @@ func (r *Relay) Within(in *sip.Incoming) bool {
 	r.mu.Lock()
 	j, ok := r.ends[endKey{in.CallID(), in.To().Tag()}]
 	r.mu.Unlock()
-	if !ok {
+	if !ok || in.Method == "INVITE" || in.Method == "CANCEL" {
 		return false
 	}
 	if tx := in.Serve(j.s.queue); tx != nil {
@@ -166,6 +166,9 @@ func (s *subscription) take(tx *sip.ServerTx, fromSubscriber bool) {
 		return
 	case req.Method != method:
 		tx.Reply(405, "", sip.Field{Name: "Allow", Value: method})
+		return
+	case req.Get("Max-Forwards") == "0":
+		tx.Reply(483, "")
 		return
 	case packageOf(req) != s.event:
 		tx.Reply(489, "")

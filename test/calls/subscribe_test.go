@@ -142,6 +142,13 @@ func TestSubscription(t *testing.T) {
 		if res := alice.say("SUBSCRIBE", "", sip.Field{Name: "Require", Value: "teleport"}); res.Status != 420 {
 			t.Errorf("an unknown extension: %d", res.Status)
 		}
+		if res := alice.say("SUBSCRIBE", "", sip.Field{Name: "Max-Forwards", Value: "0"}); res.Status != 483 {
+			t.Errorf("Max-Forwards used up: %d", res.Status)
+		}
+		invite := fmt.Sprintf("INVITE %s SIP/2.0\r\nVia: SIP/2.0/UDP %v;branch=z9hG4bKin;rport\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: 99 INVITE\r\nContent-Length: 0\r\n\r\n", alice.target.String(), alicePhone, alice.self, alice.far, alice.callID)
+		if answers := w.ask(alicePhone, insideA, invite); len(answers) != 1 || answers[0].Status != 481 {
+			t.Errorf("an INVITE within a subscription: %d answers", len(answers))
+		}
 		forged := *alice
 		forged.self = strings.Replace(forged.self, ";tag=", ";tag=x", 1)
 		if res := forged.say("SUBSCRIBE", "", expires(0)); res.Status != 481 {
