@@ -140,12 +140,24 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		in.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if l.Side == policyInside && !emergency && !p.authenticate(in) {
+	elsewhere := l.Accounts == AccountsElsewhere && !emergency
+	if l.Side == policyInside && !emergency && !elsewhere && !p.authenticate(in) {
 		return
 	}
 	target, phones, known := p.o.Emergency.Target, []destination(nil), true
-	if !emergency {
+	var routes []string
+	switch {
+	case emergency:
+	case elsewhere:
+		var why string
+		if target, routes, why = p.targetElsewhere(in); why != "" {
+			p.counters.refused.Add(1)
+			in.Reply(403, "Forbidden", warning(why))
+			return
+		}
+	default:
 		target, phones, known = p.target(in.URI, l)
+		target, routes = p.alongServices(in, l, target)
 	}
 	if !known {
 		p.counters.refused.Add(1)
@@ -160,7 +172,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		return
 	}
 	c := newCall(p, in, l, peer, target, hops-1)
-	c.phones, c.urgent = phones, emergency
+	c.phones, c.routes, c.urgent = phones, routes, emergency
 	if emergency {
 		c.decision = emergencyDecision()
 	} else {

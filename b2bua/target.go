@@ -12,8 +12,9 @@ import (
 // destination is a registered phone: the URI that it gave, and the flow on
 // which it was heard from, which is the only one that leads back through a NAT.
 type destination struct {
-	URI  string
-	flow sip.Flow
+	URI    string
+	flow   sip.Flow
+	routes []string // the proxies inside that lead to it; flow leads to the first
 }
 
 // target says where an INVITE goes. The second result holds the registered
