@@ -288,18 +288,6 @@ func (u *upstream) all(like accountName) (out []*account) {
 	return out
 }
 
-// count returns how many contacts are registered elsewhere.
-func (u *upstream) count() (n int) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, a := range u.byToken {
-		if a.granted {
-			n++
-		}
-	}
-	return n
-}
-
 // close ends timers and keep-alives; what is kept stays.
 func (u *upstream) close() {
 	u.mu.Lock()
