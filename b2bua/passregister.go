@@ -2,6 +2,8 @@ package b2bua
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
@@ -175,7 +177,9 @@ func (r *registration) request(l *listener) *sip.Message {
 	m.Add("Max-Forwards", strconv.Itoa(r.forwards))
 	for _, f := range r.in.Fields {
 		switch f.Name {
-		case "From", "To", "Call-ID", "CSeq", "Expires", "Authorization", "Proxy-Authorization":
+		case "Call-ID":
+			m.Add("Call-ID", disguised(f.Value))
+		case "From", "To", "CSeq", "Expires", "Authorization", "Proxy-Authorization":
 			m.Fields = append(m.Fields, f)
 		}
 	}
@@ -195,6 +199,14 @@ func (r *registration) request(l *listener) *sip.Message {
 		m.Add("User-Agent", ua)
 	}
 	return m
+}
+
+// disguised is the Call-ID that a registrar sees in place of the phone's, which
+// often holds the phone's address: always the same one, so that the order of
+// CSeq holds (RFC 3261 section 10.3).
+func disguised(callID string) string {
+	sum := sha256.Sum256([]byte(callID))
+	return hex.EncodeToString(sum[:16])
 }
 
 // back are the fields of an answer that the phone needs as they are.
