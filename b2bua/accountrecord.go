@@ -68,10 +68,10 @@ func (p *Proxy) decodeAccount(token string, value []byte, now time.Time) (*accou
 		return nil, err
 	}
 	aor, err := sip.ParseURI(r.AOR)
-	if err != nil || aor.AOR() != r.AOR {
+	if err != nil || aor.AOR() != r.AOR || !callable(aor) {
 		return nil, errRecord
 	}
-	if c, err := sip.ParseURI(r.Contact); err != nil || c.String() != r.Contact || !isToken(token) {
+	if c, err := sip.ParseURI(r.Contact); err != nil || c.String() != r.Contact || !callable(c) || !isToken(token) {
 		return nil, errRecord
 	}
 	for _, set := range [][]string{r.Path, r.Services} {

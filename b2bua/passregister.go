@@ -34,6 +34,10 @@ func (p *Proxy) passRegister(in *sip.Incoming, l *listener) {
 			}
 		}
 	}
+	if !callable(in.To().URI) || !callable(in.URI) {
+		in.Reply(400, "Bad Request (To)")
+		return
+	}
 	path, err := routeSet(in.Values("Path"))
 	if err != nil {
 		in.Reply(400, "Bad Request (Path)")
@@ -123,7 +127,7 @@ func (r *registration) contacts() bool {
 			continue
 		}
 		c, err := sip.ParseAddress(v)
-		if err != nil {
+		if err != nil || !callable(c.URI) {
 			r.reply(400, "Bad Request (Contact)")
 			return false
 		}
@@ -144,6 +148,9 @@ func (r *registration) contacts() bool {
 	}
 	return true
 }
+
+// callable says whether a URI is one of SIP.
+func callable(u sip.URI) bool { return (u.Scheme == "sip" || u.Scheme == "sips") && u.Host != "" }
 
 // reply answers the phone and gives the accounts back.
 func (r *registration) reply(status int, reason string, fields ...sip.Field) {

@@ -22,7 +22,7 @@ func routeSet(values []string) ([]string, error) {
 	for _, v := range values {
 		size += len(v)
 		a, err := sip.ParseAddress(v)
-		if err != nil || a.URI.Scheme != "sip" && a.URI.Scheme != "sips" {
+		if err != nil || !callable(a.URI) {
 			return nil, errors.New("not the address of a proxy")
 		}
 		if _, loose := a.URI.Param("lr"); !loose {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sipward/sipward/policy"
@@ -159,6 +160,7 @@ func TestPasswordsWithinDialogs(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
+				synctest.Wait()
 				if !slices.Equal(proofs, sent) {
 					t.Errorf("the phone has sent\n%q, the provider got\n%q", sent, proofs)
 				}
@@ -195,6 +197,7 @@ func TestByeWithoutPassword(t *testing.T) {
 			w.alice.hangup()
 			w.alice.await("bye answered")
 			time.Sleep(15 * time.Second)
+			synctest.Wait()
 			if n := len(w.a.proxy.Calls()); n != 0 || byes == 0 {
 				t.Errorf("silent %v: %d calls are left, %d BYEs", silent, n, byes)
 			}
