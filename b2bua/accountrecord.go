@@ -105,7 +105,7 @@ func isToken(s string) bool {
 
 func (p *Proxy) listenerOfRecord(f flowRecord, side policy.Side) *listener {
 	for _, l := range p.listeners {
-		if l.Side == side && l.sip.Name == f.Listener && l.sip.Network == f.Network && f.Remote.IsValid() && l.sip.Local().Addr().Is4() == f.Remote.Addr().Unmap().Is4() {
+		if l.Side == side && l.sip.Name == f.Listener && l.sip.Network == f.Network && f.Remote.Port() != 0 && l.sip.Local().Addr().Is4() == f.Remote.Addr().Unmap().Is4() {
 			return l
 		}
 	}
