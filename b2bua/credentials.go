@@ -38,8 +38,10 @@ func (c *Call) passesDigest(l *Leg) bool {
 	return c.target.Rule == route.RuleElsewhere
 }
 
-// credentials returns the passwords' proofs of a request that came on a leg,
-// where they are for the other one.
+// credentials returns the passwords' proofs of a request within the dialog, where
+// they are for the far end. Phones send them unasked as well, and take a question
+// in spite of them for a refusal of their password, so all of them pass: the
+// price is that the far end sees our address on the inside, which they have hashed.
 func (c *Call) credentials(from *Leg, req *sip.Message) []sip.Field {
 	if !c.passesDigest(from) {
 		return nil
