@@ -25,6 +25,9 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		c.ringing.Stop()
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
+	if c.b.stranger() {
+		c.p.acquaint(c.b.dialog.Flow().Remote().Addr())
+	}
 	fin, sentence := c.takeResp(c.b, res)
 	if sentence != "" {
 		c.b.dialog.Ack(res, "", nil)
@@ -122,6 +125,9 @@ func (c *Call) acked(ack *sip.Message) {
 			c.end("the media could not be encrypted: " + err.Error())
 			return
 		}
+	}
+	if c.a.stranger() {
+		c.p.acquaint(c.a.dialog.Flow().Remote().Addr())
 	}
 	c.changed(Established)
 }

@@ -50,6 +50,8 @@ type Call struct {
 	forwards int         // Max-Forwards of the B leg's INVITE
 	decision policy.Decision
 	urgent   bool               // an emergency call: nothing refuses it
+	payer    suspect            // whose limit of calls it counts for; the zero value: nobody's
+	user     string             // whose password the INVITE brought, or ""
 	cancel   context.CancelFunc // ends a DNS look-up
 
 	state      State

@@ -89,12 +89,28 @@ func (p *Proxy) refuseStranger(in *sip.Incoming, from netip.Addr) {
 }
 
 func (p *Proxy) answerStranger(in *sip.Incoming, from netip.Addr, answer func()) {
-	if !p.guard.allow(from, time.Now()) {
+	now := time.Now()
+	if p.shutOut(from, now) {
 		p.counters.strangersDropped.Add(1)
+		return
+	}
+	if may, greedy := p.guard.answer(networkOf(from), now); !may {
+		p.counters.strangersDropped.Add(1)
+		if greedy && p.foreign(in) {
+			p.tooMany(suspected(networkOf(from), ""), from, now)
+		}
 		return
 	}
 	p.counters.strangersAnswered.Add(1)
 	answer()
+}
+
+// foreign says whether a request comes from somebody who has no place here: a
+// phone that asks for what is not there is rate-limited as well, but no stranger.
+func (p *Proxy) foreign(in *sip.Incoming) bool {
+	l := p.listenerOf(in.Flow)
+	peer := p.peerOf(in, l)
+	return l.Side == policyOutside && peer == "" || l.stranger(in.Flow.Remote().Addr(), peer)
 }
 
 // peerOf names the listed peer that a request comes from. On the outside a
@@ -108,22 +124,33 @@ func (p *Proxy) peerOf(in *sip.Incoming, l *listener) string {
 
 // invite begins a call, or refuses it before any state is kept.
 func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
+	stranger, source := l.Side == policyOutside && peer == "", in.Flow.Remote().Addr()
+	emergency := l.Side == policyInside && p.isEmergency(in.URI)
+	if !emergency && !p.admit(in, l, peer) {
+		return
+	}
+	reply := func(status int, reason string, fields ...sip.Field) {
+		if stranger {
+			p.answerStranger(in, source, func() { in.Reply(status, reason, fields...) })
+		} else {
+			in.Reply(status, reason, fields...)
+		}
+	}
 	hops := 70
 	if v := in.Get("Max-Forwards"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 0 || n > 255 {
-			in.Reply(400, "Bad Request (Max-Forwards)")
+			reply(400, "Bad Request (Max-Forwards)")
 			return
 		}
 		hops = n
 	}
 	if hops == 0 {
-		in.Reply(483, "")
+		reply(483, "")
 		return
 	}
-	emergency := l.Side == policyInside && p.isEmergency(in.URI)
 	if s := in.URI.Scheme; s != "sip" && s != "sips" && !emergency {
-		in.Reply(416, "")
+		reply(416, "")
 		return
 	}
 	var unknown []string
@@ -133,15 +160,25 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 	}
 	if len(unknown) > 0 {
-		in.Reply(420, "", sip.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
+		reply(420, "", sip.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
 		return
 	}
 	if ct := in.ContentType(); len(in.Body) > 0 && ct != sdpType {
-		in.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if l.Side == policyInside && !emergency && !p.authenticate(in) {
-		return
+	var user string
+	payer := suspected(networkOf(source), "")
+	if l.Side == policyInside && !emergency {
+		var ok bool
+		if user, ok = p.authenticate(in); !ok {
+			return
+		}
+		if payer = userOf(in, user); !p.admitUser(in, payer) {
+			return
+		}
+	} else if !stranger {
+		payer = suspect{} // a listed peer, or a call for help
 	}
 	target, phones, known := p.o.Emergency.Target, []destination(nil), true
 	if !emergency {
@@ -150,8 +187,8 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	if !known {
 		p.counters.refused.Add(1)
 		switch {
-		case l.Side == policyOutside && peer == "":
-			p.refuseStranger(in, in.Flow.Remote().Addr())
+		case stranger:
+			p.refuseStranger(in, source)
 		case p.known(in.URI):
 			in.Reply(480, "")
 		default:
@@ -160,7 +197,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		return
 	}
 	c := newCall(p, in, l, peer, target, hops-1)
-	c.phones, c.urgent = phones, emergency
+	c.phones, c.urgent, c.user = phones, emergency, user
 	if emergency {
 		c.decision = emergencyDecision()
 	} else {
@@ -168,15 +205,24 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	if !c.decision.Allow {
 		p.counters.refused.Add(1)
-		if l.Side == policyOutside && peer == "" {
-			p.refuseStranger(in, in.Flow.Remote().Addr())
+		if stranger {
+			p.refuseStranger(in, source)
 		} else {
 			in.Reply(403, "Forbidden", warning(c.decision.Reason))
 		}
 		return
 	}
-	if !p.add(c, emergency) {
-		in.Reply(503, "", sip.Field{Name: "Retry-After", Value: "10"})
+	if now := time.Now(); stranger && !p.acquainted(source, now) && !p.guard.strangerCalls(now) {
+		p.counters.strangersDropped.Add(1)
+		return
+	}
+	if full := p.add(c, payer); full != "" {
+		p.counters.refused.Add(1)
+		if stranger {
+			p.refuseStranger(in, source)
+		} else {
+			in.Reply(503, "", sip.Field{Name: "Retry-After", Value: "10"}, warning(full))
+		}
 		return
 	}
 	if c.a.dialog = in.Accept(&c.queue, c.a, in.URI.User); c.a.dialog == nil {

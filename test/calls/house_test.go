@@ -51,7 +51,6 @@ type house struct {
 type worldOptions struct {
 	net          memnet.Options
 	modeA, modeB policy.Mode // between the houses; "": require
-	maxCalls     int
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
@@ -137,7 +136,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 			{Name: "phones", Side: policy.Inside, Packet: w.listen(inside)},
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
-		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
+		Routes: table, Policy: pol, Media: engine, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
 	}
 	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB} {
