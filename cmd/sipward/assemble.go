@@ -101,8 +101,15 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Registered: registered,
 		Emergency:  b2bua.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
 		Aliases:    cfg.Aliases(),
-		UserAgent:  "sipward", // without a version: it is told to strangers, too
-		Log:        log,
+		Limits: b2bua.Limits{
+			Calls:             cfg.Limits.Calls,
+			CallsPerUser:      cfg.Limits.CallsPerUser,
+			CallsPerSource:    cfg.Limits.CallsPerSource,
+			RequestsPerUser:   float64(cfg.Limits.RequestsPerUser),
+			RequestsPerSource: float64(cfg.Limits.RequestsPerSource),
+		},
+		UserAgent: "sipward", // without a version: it is told to strangers, too
+		Log:       log,
 	}
 	if d.phones != nil {
 		o.Registrar, o.Auth = d.phones.registrar, d.phones.challenger
@@ -202,6 +209,7 @@ func (d *daemon) serveAPI() error {
 		Source:    d.proxy,
 		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
 		Status:    d.status,
+		Unblock:   d.proxy.Unblock,
 		Listen:    d.api.Addr().String(),
 		TokenFile: d.cfg.API.TokenFile,
 		Version:   version(),
