@@ -25,9 +25,7 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		c.ringing.Stop()
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
-	if c.b.stranger() {
-		c.p.acquaint(c.b.dialog.Flow().Remote().Addr())
-	}
+	c.p.proved(c, c.b)
 	fin, sentence := c.takeResp(c.b, res)
 	if sentence != "" {
 		c.b.dialog.Ack(res, "", nil)
@@ -126,9 +124,7 @@ func (c *Call) acked(ack *sip.Message) {
 			return
 		}
 	}
-	if c.a.stranger() {
-		c.p.acquaint(c.a.dialog.Flow().Remote().Addr())
-	}
+	c.p.proved(c, c.a)
 	c.changed(Established)
 }
 

@@ -51,6 +51,7 @@ type Call struct {
 	decision policy.Decision
 	urgent   bool               // an emergency call: nothing refuses it
 	payer    suspect            // whose limit of calls it counts for; the zero value: nobody's
+	unproved bool               // the caller is a stranger whose address may be forged; under the proxy's lock
 	user     string             // whose password the INVITE brought, or ""
 	cancel   context.CancelFunc // ends a DNS look-up
 

@@ -212,7 +212,9 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
-	if now := time.Now(); stranger && !p.acquainted(source, now) && !p.guard.strangerCalls(now) {
+	now := time.Now()
+	c.unproved = stranger && !p.acquainted(source, now)
+	if c.unproved && !p.guard.strangerCalls(now) {
 		p.counters.strangersDropped.Add(1)
 		return
 	}

@@ -31,6 +31,9 @@ const (
 	// sourceUsers is for how many users an address inside or a listed peer
 	// counts: after a power cut 500 phones behind a PBX register within seconds.
 	sourceUsers = 20
+	// unprovedShare of the calls, one in so many, may be of strangers whose address
+	// no call has proved yet: each of them holds ports and rings for minutes.
+	unprovedShare = 32
 )
 
 // admit says whether a source may begin one more thing. Where not, it has been
@@ -79,10 +82,6 @@ func (p *Proxy) tooMany(s suspect, addr netip.Addr, now time.Time) {
 // last hours: its ACK has proved that the address is not forged.
 func (p *Proxy) acquainted(addr netip.Addr, now time.Time) bool {
 	return p.jail.proved(voucher{source: netip.AddrPortFrom(networkOf(addr).Addr(), 0)}, now)
-}
-
-func (p *Proxy) acquaint(addr netip.Addr) {
-	p.jail.vouch(voucher{source: netip.AddrPortFrom(networkOf(addr).Addr(), 0)}, time.Now())
 }
 
 // admitUser says whether a user inside may begin one more thing.
@@ -138,6 +137,8 @@ func (p *Proxy) add(c *Call, payer suspect) (full string) {
 		return ""
 	case len(p.calls) >= limits.Calls, c.a.stranger() && len(p.calls) >= limits.Calls-limits.Calls/4:
 		return fmt.Sprintf("sipward carries %d calls already, which is its limit", len(p.calls))
+	case c.unproved && p.unproved >= max(1, limits.Calls/unprovedShare):
+		return "too many strangers call at once"
 	}
 	limit, whose := limits.CallsPerUser, "user"
 	if c.a.stranger() {
@@ -150,19 +151,45 @@ func (p *Proxy) add(c *Call, payer suspect) (full string) {
 		c.payer = payer
 		p.paying[payer]++
 	}
+	if c.unproved {
+		p.unproved++
+	}
 	p.calls[c.id] = c
 	return ""
+}
+
+// proved: the far ends of a call exist, so they are heard again soon.
+func (p *Proxy) proved(c *Call, l *Leg) {
+	if !l.stranger() {
+		return
+	}
+	network := networkOf(l.dialog.Flow().Remote().Addr())
+	p.jail.vouch(voucher{source: netip.AddrPortFrom(network.Addr(), 0)}, time.Now())
+	if l == c.a {
+		p.mu.Lock()
+		p.settle(c)
+		p.mu.Unlock()
+	}
+}
+
+// settle must be called under the lock.
+func (p *Proxy) settle(c *Call) {
+	if c.unproved {
+		c.unproved = false
+		p.unproved--
+	}
 }
 
 func (p *Proxy) remove(c *Call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.calls[c.id] != nil && c.payer != (suspect{}) {
-		if p.paying[c.payer]--; p.paying[c.payer] == 0 {
+	if p.calls[c.id] != nil {
+		delete(p.calls, c.id)
+		p.settle(c)
+		if p.paying[c.payer]--; p.paying[c.payer] <= 0 {
 			delete(p.paying, c.payer)
 		}
 	}
-	delete(p.calls, c.id)
 	p.checkIdle()
 }
 

@@ -93,6 +93,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	calls    map[string]*Call
 	paying   map[suspect]int // calls at once, of those who have any
+	unproved int             // calls of strangers whose address may be forged
 	draining bool
 	byes     int           // sent and not answered yet
 	idle     chan struct{} // closed when draining and neither calls nor BYEs are left
