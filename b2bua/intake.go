@@ -125,7 +125,7 @@ func (p *Proxy) peerOf(in *sip.Incoming, l *listener) string {
 // invite begins a call, or refuses it before any state is kept.
 func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	stranger, source := l.Side == policyOutside && peer == "", in.Flow.Remote().Addr()
-	emergency := l.Side == policyInside && p.isEmergency(in.URI)
+	emergency := l.Side == policyInside && p.o.Emergency.Called(in.URI.String(), in.URI.User)
 	if !emergency && !p.admit(in, l, peer) {
 		return
 	}

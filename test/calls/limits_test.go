@@ -122,7 +122,7 @@ func TestNoLimitHoldsAnEmergencyCall(t *testing.T) {
 	o.modeA = policy.Prefer
 	o.optionsB = func(b *b2bua.Options) {
 		accounts(b)
-		b.Emergency = b2bua.Emergency{Numbers: []string{"112"}, Target: route.Target{URI: "sip:alice@a.example", Host: outsideA.Addr().String(), Port: int(outsideA.Port()), Side: route.Outside}}
+		b.Emergency = route.Emergency{Numbers: []string{"112"}, Target: route.Target{URI: "sip:alice@a.example", Host: outsideA.Addr().String(), Port: int(outsideA.Port()), Side: route.Outside}}
 	}
 	inBubble(t, o, func(t *testing.T, w *world) {
 		w.alice.manual = true
