@@ -63,15 +63,16 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 			return
 		}
 	}
-	c.answerCaller(out)
+	c.answerCaller(res, out)
 }
 
-// answerCaller sends the 200 on the A leg.
-func (c *Call) answerCaller(out *sdp.Session) {
+// answerCaller sends the 200 on the A leg, for that of the B leg.
+func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 	if c.a.exchange != nil {
 		out.AddSessionAttribute("dh-resp", c.a.resp)
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
+	fields = append(fields, c.carried(res, c.b, c.a)...)
 	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
 	c.emit("call-changed")
 }
@@ -104,7 +105,7 @@ func (c *Call) offeredByCallee(res *sip.Message, fin string) {
 	}
 	c.pending, c.fin = res, fin
 	c.state = Answered
-	c.answerCaller(out)
+	c.answerCaller(res, out)
 }
 
 // acked: the caller's ACK came; with it the call stands.

@@ -46,11 +46,14 @@ type Options struct {
 	Policy    *policy.Policy
 	// Peer names the listed peer that a URI's host or an address belongs to;
 	// "" for strangers. nil: there are no listed peers.
-	Peer   func(host string, addr netip.Addr) string
-	Media  *media.Engine
-	Groups []string            // allowed groups in order of preference; nil: all built
-	Suites []keyexchange.Suite // allowed suites in order of preference; nil: all built
-	Limits Limits
+	Peer func(host string, addr netip.Addr) string
+	// Trusted says whether a listed peer is told who calls and is called, and is
+	// believed where it says so (RFC 3324); nil: none is.
+	Trusted func(peer string) bool
+	Media   *media.Engine
+	Groups  []string            // allowed groups in order of preference; nil: all built
+	Suites  []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	Limits  Limits
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
 	// Domains are those of the registered users, the one that bindings are
@@ -141,6 +144,9 @@ func New(o Options) (*Proxy, error) {
 	}
 	if o.Peer == nil {
 		o.Peer = func(string, netip.Addr) string { return "" }
+	}
+	if o.Trusted == nil {
+		o.Trusted = func(string) bool { return false }
 	}
 	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})

@@ -94,6 +94,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Routes:     table,
 		Policy:     policy,
 		Peer:       cfg.PeerFor,
+		Trusted:    cfg.Trusts,
 		Media:      d.engine,
 		Groups:     cfg.Crypto.Groups,
 		Suites:     suites,
