@@ -194,6 +194,8 @@ type phone struct {
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
+	answers []sip.Field              // of its answers to them
+	phrase  string                   // of its refusals
 	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
 
@@ -332,15 +334,15 @@ func (p *phone) incoming(in *sip.Incoming) {
 		p.event("invited")
 		switch {
 		case p.refuse != 0:
-			d.Refuse(p.refuse, "")
+			d.Refuse(p.refuse, p.phrase, p.answers...)
 			return
 		case p.early:
 			d.Provision(183, "", "application/sdp", p.body())
 		default:
-			d.Provision(180, "", "", nil)
+			d.Provision(180, p.phrase, "", nil, p.answers...)
 		}
 		if !p.manual {
-			d.Answer("application/sdp", p.body())
+			d.Answer("application/sdp", p.body(), p.answers...)
 		}
 	})
 }
