@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"time"
+
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/sdp"
 )
@@ -126,6 +128,7 @@ func (c *Call) acked(ack *sip.Message) {
 		}
 	}
 	c.p.proved(c, c.a)
+	c.stood = time.Now()
 	c.changed(Established)
 }
 
