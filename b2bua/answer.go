@@ -74,7 +74,7 @@ func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 		out.AddSessionAttribute("dh-resp", c.a.resp)
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
-	fields = append(fields, c.carried(res, c.b, c.a)...)
+	fields = append(fields, c.told(res, c.b, c.a)...)
 	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
 	c.emit("call-changed")
 }

@@ -124,11 +124,11 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
-		if v := c.invite.Get(name); v != "" && !c.tells(v, c.invite.Message, l) {
+		if v := c.invite.Get(name); v != "" && !c.reveals(v, c.invite.Message, l) {
 			fields = append(fields, sip.Field{Name: name, Value: v})
 		}
 	}
-	fields = append(fields, c.carried(c.invite.Message, c.a, l)...)
+	fields = append(fields, c.told(c.invite.Message, c.a, l)...)
 	if l.side == policy.Outside && c.a.side == policy.Inside && !c.p.home(c.invite.From().URI) {
 		// Between the phone and the registrar that knows its password.
 		for _, f := range c.invite.Fields {
@@ -220,7 +220,7 @@ func (c *Call) identities(l *Leg) (from, to sip.Address) {
 		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
 	}
 	for _, a := range []*sip.Address{&from, &to} {
-		if c.tells(a.Display, c.invite.Message, l) {
+		if c.reveals(a.Display, c.invite.Message, l) {
 			a.Display = ""
 		}
 	}
@@ -249,10 +249,10 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 	if early != nil {
 		body = early.Bytes()
 	}
-	if c.tells(reason, res, c.a) {
+	if c.reveals(reason, res, c.a) {
 		reason = ""
 	}
-	c.a.dialog.Provision(status, reason, sdpType, body, append(c.supported(c.a), c.carried(res, l, c.a)...)...)
+	c.a.dialog.Provision(status, reason, sdpType, body, append(c.supported(c.a), c.told(res, l, c.a)...)...)
 }
 
 // earlyMedia returns the answer that may go to the caller with a provisional
@@ -338,10 +338,10 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 		c.refuse(480, "", "the other side is elsewhere, and redirections are not followed")
 	default:
 		phrase := res.Reason
-		if c.tells(phrase, res, c.a) {
+		if c.reveals(phrase, res, c.a) {
 			phrase = ""
 		}
-		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.carried(res, l, c.a)...)
+		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.told(res, l, c.a)...)
 	}
 }
 

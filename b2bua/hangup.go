@@ -72,7 +72,7 @@ func (c *Call) bye(l *Leg, fields []sip.Field) {
 	if l.dialog == nil || l.dialog.Ended() || !l.dialog.Confirmed() {
 		return
 	}
-	fields = slices.DeleteFunc(slices.Clone(fields), func(f sip.Field) bool { return c.tells(f.Value, c.invite.Message, l) })
+	fields = slices.DeleteFunc(slices.Clone(fields), func(f sip.Field) bool { return c.reveals(f.Value, c.invite.Message, l) })
 	c.p.waiting(1)
 	l.dialog.Bye(func() { c.p.waiting(-1) }, fields...)
 }

@@ -76,9 +76,9 @@ func (l *Leg) trusted() bool {
 	return l.side == policyInside || l.peer != "" && l.call.p.o.Trusted(l.peer)
 }
 
-// carried are the header fields of an INVITE or of its answer that go on to the
-// other leg.
-func (c *Call) carried(m *sip.Message, from, to *Leg) []sip.Field {
+// told are the header fields of an INVITE or of its answer that go on to the other
+// leg.
+func (c *Call) told(m *sip.Message, from, to *Leg) []sip.Field {
 	if !from.trusted() || !to.trusted() {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (c *Call) carried(m *sip.Message, from, to *Leg) []sip.Field {
 		}
 	}
 	for _, f := range m.Fields {
-		if treatmentOf(f.Name) == textual && !c.tells(f.Value, m, to) {
+		if treatmentOf(f.Name) == textual && !c.reveals(f.Value, m, to) {
 			carry(f.Name, f.Value)
 		}
 	}
@@ -160,14 +160,14 @@ func (c *Call) addressFor(value string, m *sip.Message, to *Leg) (string, bool) 
 	if addr, ok := a.URI.Addr(); ok && to.side == policyOutside && c.p.hidden(addr, to.l) {
 		a.URI.Host, a.URI.Port = to.l.sip.Advertised().Addr().String(), 0
 	}
-	if c.tells(a.URI.Params, m, to) {
+	if c.reveals(a.URI.Params, m, to) {
 		a.URI.Params = ""
 	}
-	if c.tells(a.Display, m, to) {
+	if c.reveals(a.Display, m, to) {
 		a.Display = ""
 	}
 	s := a.String()
-	return s, !c.tells(s, m, to)
+	return s, !c.reveals(s, m, to)
 }
 
 // knownPrivacy are the words of RFC 3323, RFC 3325 and RFC 7044.
@@ -209,7 +209,7 @@ var anonymous = sip.Address{Display: `"Anonymous"`, URI: sip.URI{Scheme: "sip", 
 func (c *Call) whyEnded(bye *sip.Message, from *Leg) []sip.Field {
 	to := c.other(from)
 	v := bye.Get("Reason")
-	if v == "" || len(v) > maxCarriedField || !from.trusted() || !to.trusted() || c.tells(v, bye, to) {
+	if v == "" || len(v) > maxCarriedField || !from.trusted() || !to.trusted() || c.reveals(v, bye, to) {
 		return nil
 	}
 	return []sip.Field{{Name: "Reason", Value: v}}

@@ -254,7 +254,7 @@ func TestNothingOfTheInsideLeaves(t *testing.T) {
 			w.talk(5)
 			w.alice.reinvite(phoneSDP(alicePhone.Addr(), 4002))
 			w.bob.do(func(d *sipDialog) {
-				d.Do("INFO", "text/plain", []byte("hello"), func(*sip.Message, error) {}, sip.Field{Name: "X-Where", Value: "10.2.0.2"})
+				d.Do("INFO", "application/media_control+xml", []byte("<media_control/>"), func(*sip.Message, error) {}, sip.Field{Name: "X-Where", Value: "10.2.0.2"})
 			})
 			w.alice.await("info")
 			w.bob.do(func(d *sipDialog) { d.Bye(nil, sip.Field{Name: "Reason", Value: `SIP;text="10.2.0.2"`}) })

@@ -8,10 +8,10 @@ import (
 	"github.com/sipward/sipward/sip"
 )
 
-// tells says whether a text that came with a message would tell the far end of a
+// reveals says whether a text that came with a message would tell the far end of a
 // leg outside what is inside: an address there, the other leg's Call-ID, or what
 // the phone is.
-func (c *Call) tells(text string, m *sip.Message, to *Leg) bool {
+func (c *Call) reveals(text string, m *sip.Message, to *Leg) bool {
 	if to.side == policyInside || text == "" {
 		return false
 	}
