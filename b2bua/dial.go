@@ -237,7 +237,7 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 		return
 	}
 	c.changed(Ringing)
-	status, reason := res.Status, res.Reason
+	status, reason := res.Status, c.phrase(res, c.a)
 	if status == 100 {
 		return
 	}
@@ -248,9 +248,6 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 	var body []byte
 	if early != nil {
 		body = early.Bytes()
-	}
-	if c.reveals(reason, res, c.a) {
-		reason = ""
 	}
 	c.a.dialog.Provision(status, reason, sdpType, body, append(c.supported(c.a), c.told(res, l, c.a)...)...)
 }
@@ -337,10 +334,7 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 	case res.Status >= 300 && res.Status < 400:
 		c.refuse(480, "", "the other side is elsewhere, and redirections are not followed")
 	default:
-		phrase := res.Reason
-		if c.reveals(phrase, res, c.a) {
-			phrase = ""
-		}
+		phrase := c.phrase(res, c.a)
 		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.told(res, l, c.a)...)
 	}
 }

@@ -81,7 +81,7 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 	case res.Status < 200:
 	case res.Status >= 300:
 		c.change = nil
-		m.tx.Reply(res.Status, res.Reason)
+		m.tx.Reply(res.Status, c.phrase(res, m.from))
 		c.lost(m.to)
 	case m.offer == nil && invite:
 		c.lateOffer(m, res)
@@ -192,7 +192,7 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		case err != nil:
 			tx.Reply(408, "")
 		case res.Status >= 200:
-			tx.Reply(res.Status, res.Reason)
+			tx.Reply(res.Status, c.phrase(res, from))
 		}
 		c.lost(c.other(from))
 	}, fields...)

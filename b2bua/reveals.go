@@ -28,6 +28,15 @@ func (c *Call) reveals(text string, m *sip.Message, to *Leg) bool {
 	return holdsAddress(text, hidden) || holdsAddress(plain, hidden)
 }
 
+// phrase is the reason phrase of a response for the far end of the other leg; ""
+// is the usual one.
+func (c *Call) phrase(res *sip.Message, to *Leg) string {
+	if c.reveals(res.Reason, res, to) {
+		return ""
+	}
+	return res.Reason
+}
+
 // hidden says whether an address is no business of those outside: one of the
 // inside, or any private one but the listener's own, by which they reach it.
 func (p *Proxy) hidden(a netip.Addr, l *listener) bool {
