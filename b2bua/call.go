@@ -52,6 +52,9 @@ type Call struct {
 	forwards int         // Max-Forwards of the B leg's INVITE
 	decision policy.Decision
 	urgent   bool               // an emergency call: nothing refuses it
+	payer    suspect            // whose limit of calls it counts for; the zero value: nobody's
+	unproved bool               // the caller is a stranger whose address may be forged; under the proxy's lock
+	user     string             // whose password the INVITE brought, or ""
 	cancel   context.CancelFunc // ends a DNS look-up
 
 	state      State

@@ -27,11 +27,14 @@ const inClear = "This call must be encrypted, and so must what is sent beside ca
 // same rules.
 func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 	stranger := l.Side == policyOutside && peer == ""
+	if !p.admit(in, l, peer) {
+		return
+	}
 	if stranger && !p.mayReach(in) {
 		p.refuseStranger(in, in.Flow.Remote().Addr())
 		return
 	}
-	hops, ok := forwards(in)
+	hops, ok := forwards(in, p.replier(in, stranger))
 	if !ok {
 		return
 	}

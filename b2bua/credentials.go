@@ -85,7 +85,7 @@ func (c *Call) passRefusal(from *Leg, tx *sip.ServerTx, res *sip.Message) {
 		tx.Reply(403, "Forbidden (the other side asks for a password)")
 		return
 	}
-	tx.Reply(res.Status, res.Reason, fields...)
+	tx.Reply(res.Status, c.phrase(res, from), fields...)
 }
 
 // takeLeave passes the BYE of a phone on, where the far end may ask for its

@@ -12,10 +12,6 @@ import (
 	"github.com/sipward/sipward/sip/sdp"
 )
 
-// passed are the header fields that an INVITE keeps from one leg to the
-// other: none of them tells an address of the inside.
-var passed = []string{"Subject", "Priority", "Accept-Language"}
-
 // readOffer reads what the caller offers. It returns true where the INVITE
 // was refused for it.
 func (c *Call) readOffer() (refused bool) {
@@ -129,10 +125,11 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
-		if v := c.invite.Get(name); v != "" {
+		if v := c.invite.Get(name); v != "" && !c.reveals(v, c.invite.Message, l) {
 			fields = append(fields, sip.Field{Name: name, Value: v})
 		}
 	}
+	fields = append(fields, c.told(c.invite.Message, c.a, l)...)
 	proof := c.credentialsOf(l)
 	fields = append(fields, proof...)
 	init := ""
@@ -217,31 +214,16 @@ func (c *Call) identities(l *Leg) (from, to sip.Address) {
 	if addr, isAddr := from.URI.Addr(); isAddr && c.p.isInside(addr) {
 		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
 	}
+	for _, a := range []*sip.Address{&from, &to} {
+		if c.reveals(a.Display, c.invite.Message, l) {
+			a.Display = ""
+		}
+	}
 	if addr, isAddr := to.URI.Addr(); isAddr && c.p.isInside(addr) {
 		called := c.calledURI()
 		to.URI.User, to.URI.Host, to.URI.Port = called.User, called.Host, 0
 	}
 	return from, to
-}
-
-// anonymous is who calls where the caller wants nobody to know (RFC 3323
-// section 4.1.1.3).
-var anonymous = sip.Address{Display: `"Anonymous"`, URI: sip.URI{Scheme: "sip", User: "anonymous", Host: "anonymous.invalid"}}
-
-// private says whether the caller asked that its identity stays inside
-// (RFC 3323 section 4.2, RFC 3325 section 7).
-func (c *Call) private() bool {
-	for _, v := range c.invite.Fields {
-		if strings.EqualFold(v.Name, "Privacy") {
-			for _, p := range strings.FieldsFunc(v.Value, func(r rune) bool { return r == ';' || r == ',' || r == ' ' }) {
-				switch strings.ToLower(p) {
-				case "id", "user", "header":
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 // provisional: a response between 101 and 199 came from a candidate.
@@ -250,7 +232,7 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 		return
 	}
 	c.changed(Ringing)
-	status, reason := res.Status, res.Reason
+	status, reason := res.Status, c.phrase(res, c.a)
 	if status == 100 {
 		return
 	}
@@ -262,7 +244,7 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 	if early != nil {
 		body = early.Bytes()
 	}
-	c.a.dialog.Provision(status, reason, sdpType, body, c.supported(c.a)...)
+	c.a.dialog.Provision(status, reason, sdpType, body, append(c.supported(c.a), c.told(res, l, c.a)...)...)
 }
 
 // earlyMedia returns the answer that may go to the caller with a provisional
@@ -347,7 +329,8 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 	case res.Status >= 300 && res.Status < 400:
 		c.refuse(480, "", "the other side is elsewhere, and redirections are not followed")
 	default:
-		c.refuse(res.Status, res.Reason, "refused by the other side: "+res.Reason)
+		phrase := c.phrase(res, c.a)
+		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.told(res, l, c.a)...)
 	}
 }
 

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
 		c.refuse(487, "", "hung up before the answer")
 		return
 	}
-	c.finish("")
+	c.finish("", c.whyEnded(tx.Request, l)...)
 }
 
 // bye says BYE on one leg and keeps Shutdown waiting for its answer.
@@ -74,6 +75,7 @@ func (c *Call) bye(l *Leg, fields []sip.Field) {
 	if l.dialog == nil || l.dialog.Ended() || !l.dialog.Confirmed() {
 		return
 	}
+	fields = slices.DeleteFunc(slices.Clone(fields), func(f sip.Field) bool { return c.reveals(f.Value, c.invite.Message, l) })
 	c.p.waiting(1)
 	l.dialog.Bye(func() { c.p.waiting(-1) }, fields...)
 }

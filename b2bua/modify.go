@@ -194,7 +194,7 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		case res.Status >= 300:
 			c.passRefusal(from, tx, res)
 		case res.Status >= 200:
-			tx.Reply(res.Status, res.Reason)
+			tx.Reply(res.Status, c.phrase(res, from))
 		}
 		c.lost(c.other(from))
 	}, append(fields, c.credentials(from, req)...)...)

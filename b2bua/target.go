@@ -31,6 +31,8 @@ type goal struct {
 	phones []destination // registered phones of the callee; nil: the target's hops are looked up
 	routes []string      // Route set of the request
 	known  bool          // there is such a place
+	user   string        // who asks, where a password has proved it
+	payer  suspect       // whose limits count; the zero value: nobody's
 }
 
 // goalOf says where a request goes, once its sender has proved who it is. Where
@@ -43,11 +45,19 @@ func (p *Proxy) goalOf(in *sip.Incoming, l *listener) (g goal, ok bool) {
 			in.Reply(403, "Forbidden", warning(why))
 			return g, false
 		}
-		g.known = true
-		return g, true
+		g.known, g.payer = true, userOf(in, "")
+		return g, p.admitUser(in, g.payer)
 	}
-	if l.Side == policyInside && !p.authenticate(in) {
-		return g, false
+	switch {
+	case l.Side == policyInside:
+		if g.user, ok = p.authenticate(in); !ok {
+			return g, false
+		}
+		if g.payer = userOf(in, g.user); !p.admitUser(in, g.payer) {
+			return g, false
+		}
+	case p.peerOf(in, l) == "":
+		g.payer = suspected(networkOf(in.Flow.Remote().Addr()), "")
 	}
 	g.target, g.phones, g.known = p.target(in.URI, l)
 	g.target, g.routes = p.alongServices(in, l, g.target)

@@ -43,6 +43,13 @@
 //	  - name: b
 //	    domains: [b.example]   # domains or networks, or both
 //	    networks: [198.51.100.0/24]
+//	    trusted: false         # true: who calls is told to it and believed from it (RFC 3325)
+//	limits:                    # emergency calls are under none of them
+//	  calls: 4096              # at once
+//	  calls_per_user: 100      # at once, of one account, or without passwords of one From at one address
+//	  calls_per_source: 30     # at once, of one address outside that is no listed peer's
+//	  requests_per_user: 10    # INVITE and REGISTER a second; what was not used for 10 seconds is saved up
+//	  requests_per_source: 2   # INVITE a second, likewise
 //	policy:                    # see package policy
 //	  inside: off
 //	  listed_peers: require

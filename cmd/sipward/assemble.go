@@ -101,6 +101,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Routes:     table,
 		Policy:     policy,
 		Peer:       cfg.PeerFor,
+		Trusted:    cfg.Trusts,
 		Media:      d.engine,
 		Groups:     cfg.Crypto.Groups,
 		Suites:     suites,
@@ -108,8 +109,15 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Registered: registered,
 		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
 		Aliases:    cfg.Aliases(),
-		UserAgent:  "sipward", // without a version: it is told to strangers, too
-		Log:        log,
+		Limits: b2bua.Limits{
+			Calls:             cfg.Limits.Calls,
+			CallsPerUser:      cfg.Limits.CallsPerUser,
+			CallsPerSource:    cfg.Limits.CallsPerSource,
+			RequestsPerUser:   float64(cfg.Limits.RequestsPerUser),
+			RequestsPerSource: float64(cfg.Limits.RequestsPerSource),
+		},
+		UserAgent: "sipward", // without a version: it is told to strangers, too
+		Log:       log,
 	}
 	if d.phones != nil {
 		o.Registrar, o.Auth = d.phones.registrar, d.phones.challenger
@@ -202,6 +210,7 @@ func (d *daemon) serveAPI() error {
 		Source:    d.proxy,
 		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
 		Status:    d.status,
+		Unblock:   d.proxy.Unblock,
 		Listen:    d.api.Addr().String(),
 		TokenFile: d.cfg.API.TokenFile,
 		Version:   version(),

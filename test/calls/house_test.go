@@ -51,7 +51,6 @@ type house struct {
 type worldOptions struct {
 	net          memnet.Options
 	modeA, modeB policy.Mode // between the houses; "": require
-	maxCalls     int
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
@@ -137,7 +136,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 			{Name: "phones", Side: policy.Inside, Packet: w.listen(inside)},
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
-		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
+		Routes: table, Policy: pol, Media: engine, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
 	}
 	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB} {
@@ -195,6 +194,8 @@ type phone struct {
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
+	answers []sip.Field              // of its answers to them
+	phrase  string                   // of its refusals
 	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
 	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
@@ -334,15 +335,15 @@ func (p *phone) incoming(in *sip.Incoming) {
 		p.event("invited")
 		switch {
 		case p.refuse != 0:
-			d.Refuse(p.refuse, "")
+			d.Refuse(p.refuse, p.phrase, p.answers...)
 			return
 		case p.early:
 			d.Provision(183, "", "application/sdp", p.body())
 		default:
-			d.Provision(180, "", "", nil)
+			d.Provision(180, p.phrase, "", nil, p.answers...)
 		}
 		if !p.manual {
-			d.Answer("application/sdp", p.body())
+			d.Answer("application/sdp", p.body(), p.answers...)
 		}
 	})
 }
