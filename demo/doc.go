@@ -7,6 +7,8 @@
 //	Mitm    the same wire with a man in the middle on it, who answers both sides
 //	        with keys of his own
 //	Echo    a test address: whoever calls it hears himself
+//	Speaker another one: whoever calls it hears the code of the call
+//	FarEnd  a sipward with both behind it, for calls of one person alone
 //	Run     two phones, two sipwards and a wire put together for one call
 //
 // Phones and wires open their sockets through a [Network]: the machine's
