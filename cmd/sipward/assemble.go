@@ -99,7 +99,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Suites:     suites,
 		Domains:    cfg.Registrar.Domains,
 		Registered: registered,
-		Emergency:  b2bua.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
 		Aliases:    cfg.Aliases(),
 		UserAgent:  "sipward", // without a version: it is told to strangers, too
 		Log:        log,
