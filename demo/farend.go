@@ -30,9 +30,12 @@ type FarEndOptions struct {
 	Outside   netip.Addr            // of its outside listener and media
 	Inside    netip.Addr            // of all else: a loopback address
 	Accept    func(netip.Addr) bool // whose calls it takes
-	Groups    []string              // allowed groups; nil: all built
-	Suites    []keyexchange.Suite   // allowed suites; nil: all built
-	Log       *slog.Logger          // nil: none
+	// Here says where an address that messages name is, for a sipward that names
+	// its router's; nil: there.
+	Here   func(netip.AddrPort) netip.AddrPort
+	Groups []string            // allowed groups; nil: all built
+	Suites []keyexchange.Suite // allowed suites; nil: all built
+	Log    *slog.Logger        // nil: none
 }
 
 // FarEnd is a second sipward, with a [TestDesk] behind it: what answers the test
@@ -99,6 +102,9 @@ func NewFarEnd(o FarEndOptions) (f *FarEnd, err error) {
 	so, err := sipListener(o.Network, "far-end", o.Transport, o.Outside)
 	if err != nil {
 		return f, err
+	}
+	if o.Here != nil && so.Packet != nil {
+		so.Packet = hairpin{so.Packet, o.Here}
 	}
 	f.hop = opensAt(so, &opened).String() + ";transport=" + o.Transport
 	si, err := sipListener(o.Network, "far-end-inside", "udp", o.Inside)

@@ -17,14 +17,16 @@ const (
 type TestAddress struct {
 	User string // before the @
 	Does string // as a sentence goes on: "plays back what it hears"
-	Hear string // what the caller hears, in a few words
+	Hear string // to the caller: "you hear yourself"
+
+	NeedsExchange bool // it says something about the key exchange
 }
 
 // TestAddresses is the catalogue.
 func TestAddresses() []TestAddress {
 	return []TestAddress{
-		{echoUser, "plays back what it hears, a little later", "you hear yourself, a little later"},
-		{sasUser, "reads out the code of the call, which must be the one that \"sipward calls\" shows", "you hear a code: \"sipward calls\" must show the same one"},
+		{User: echoUser, Does: "plays back what it hears, a little later", Hear: "you hear yourself, a little later"},
+		{User: sasUser, Does: "reads out the code of the call, six digits", Hear: "you hear six digits: \"sipward calls\" must show the same code", NeedsExchange: true},
 	}
 }
 

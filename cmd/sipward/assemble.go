@@ -12,9 +12,9 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
-	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
 )
@@ -35,7 +35,7 @@ type daemon struct {
 	phones  *phones      // nil where none can register
 	api     net.Listener // nil where the configuration turns it off
 	engine  *media.Engine
-	echo    *demo.Echo // nil without test addresses
+	tests   *tests // nil without test addresses
 	proxy   *b2bua.Proxy
 	console *console.Server
 	served  chan struct{} // closed when the console serves no more
@@ -53,10 +53,6 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			d = nil
 		}
 	}()
-	policy, err := cfg.Policy()
-	if err != nil {
-		return d, err
-	}
 	suites, err := suitesNamed(cfg.Crypto.Suites)
 	if err != nil {
 		return d, err
@@ -77,7 +73,11 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
-	routes, err := d.openEcho()
+	routes, err := d.openTests(suites)
+	if err != nil {
+		return d, err
+	}
+	policy, err := policy.New(d.rules())
 	if err != nil {
 		return d, err
 	}
@@ -113,6 +113,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
 	}
+	d.tests.behind(d.proxy)
 	return d, d.serveAPI()
 }
 
@@ -302,9 +303,7 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 	if d.phones != nil {
 		d.phones.close(d.log)
 	}
-	if d.echo != nil {
-		d.echo.Close()
-	}
+	d.tests.close()
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}

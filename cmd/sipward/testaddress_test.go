@@ -1,0 +1,238 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipward/sipward/b2bua"
+	"github.com/sipward/sipward/configs"
+	"github.com/sipward/sipward/demo"
+	"github.com/sipward/sipward/demo/audio"
+	"github.com/sipward/sipward/policy"
+)
+
+// talker is a phone that talks and hears.
+func talker(t *testing.T, proxy netip.AddrPort) *demo.Phone {
+	t.Helper()
+	p, err := demo.NewPhone(demo.PhoneOptions{Name: "me", Addr: netip.MustParseAddr("127.0.0.1"), Proxy: proxy, Play: audio.Alice(), Repeat: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func dial(t *testing.T, p *demo.Phone, uri string) *demo.Call {
+	t.Helper()
+	c, err := p.Call(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// awaited waits for an event of a call, which may end instead.
+func awaited(t *testing.T, c *demo.Call, event <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-event:
+	case <-c.Ended():
+		select {
+		case <-event:
+		default:
+			t.Fatalf("the call has ended: %v", c.Err())
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not happen")
+	}
+}
+
+// hearsCode waits until the speaker has hung up, and wants the code that a sipward
+// shows.
+func hearsCode(t *testing.T, c *demo.Call, v b2bua.View) {
+	t.Helper()
+	awaited(t, c, c.Ended())
+	code := strings.ReplaceAll(v.SASCode, " ", "")
+	if heard := audio.HeardDigits(c.Heard()); c.Err() != nil || heard != code+code {
+		t.Errorf("heard %s, shown %q; %v", heard, v.SASCode, c.Err())
+	}
+}
+
+func onTestAddresses(t *testing.T) *configs.Config {
+	t.Helper()
+	cfg := onLoopback(t, configs.WorkstationConfig(), netip.MustParseAddrPort("127.0.0.1:5070"))
+	cfg.StaticRoutes = nil
+	return cfg
+}
+
+// Whatever the configuration is like, a call from inside to a test address takes
+// the whole way.
+func TestTestAddressesTakeTheWholeWay(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*configs.Config)
+		group  string
+	}{
+		"as it comes": {func(*configs.Config) {}, "x25519"},
+		"never encrypted otherwise": {func(c *configs.Config) {
+			c.Rules = policy.Rules{ListedPeers: policy.Off, UnknownPeers: policy.Off, List: []policy.Rule{{Name: testPeer, Mode: policy.Off}}}
+		}, "x25519"},
+		"TCP alone":        {func(c *configs.Config) { c.Listeners[1].Transports = []string{"tcp"} }, "x25519mlkem768"},
+		"the hybrid alone": {func(c *configs.Config) { c.Crypto.Groups = []string{"x25519mlkem768"} }, "x25519mlkem768"},
+		"IPv6 outside":     {func(c *configs.Config) { c.Listeners[1].Address.IP = netip.IPv6Loopback() }, "x25519"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := onTestAddresses(t)
+			tt.change(cfg)
+			d := start(t, cfg)
+			events, cancel := d.proxy.Subscribe(64)
+			defer cancel()
+			inside := at(t, d, policy.Inside, "udp")
+			call := dial(t, talker(t, inside), fmt.Sprintf("sip:echo@%v", inside))
+			v := secured(t, events)
+			if v.Trust != "encrypted" || v.Group != tt.group || v.Direction != "outbound" || !strings.Contains(v.Reason, "must be protected") {
+				t.Errorf("%+v", v)
+			}
+			if d.tests.far.Calls() != 1 || d.tests.desk.Calls() != 0 {
+				t.Errorf("%d calls at the far end, %d at the desk", d.tests.far.Calls(), d.tests.desk.Calls())
+			}
+			if err := call.WaitHeard(t.Context(), 100); err != nil {
+				t.Fatal(err)
+			}
+			if score, _ := audio.Correlate(call.Heard(), audio.Alice()); score < 0.9 {
+				t.Errorf("what came back is %.3f like what was said", score)
+			}
+			if heard := call.HeardPayloads(); len(heard) == 0 || call.Noise() != 0 {
+				t.Errorf("%d payloads, noise %d", len(heard), call.Noise())
+			}
+		})
+	}
+}
+
+// The far end hangs up after the code, also at a sipward that names its router's
+// address, which cannot be reached from here.
+func TestCodeIsReadBehindNAT(t *testing.T) {
+	t.Parallel()
+	cfg := onTestAddresses(t)
+	cfg.Listeners[1].Transports = []string{"udp"}
+	cfg.Listeners[1].Advertise = configs.Advertise{IP: netip.MustParseAddr("203.0.113.5"), Port: 5060}
+	d := start(t, cfg)
+	events, cancel := d.proxy.Subscribe(64)
+	defer cancel()
+	call := dial(t, talker(t, at(t, d, policy.Inside, "udp")), "sip:sas@203.0.113.5")
+	hearsCode(t, call, secured(t, events))
+}
+
+// Somebody else's sipward can call them as well: the way is a real one then.
+func TestTestAddressesFromOutside(t *testing.T) {
+	t.Parallel()
+	elsewhere := onTestAddresses(t)
+	elsewhere.Listeners[1].Address.IP = netip.MustParseAddr("127.0.0.3")
+	elsewhere.Registrar.Domains = []string{"office.example"}
+	office := start(t, elsewhere)
+	home := start(t, onTestAddresses(t))
+	for _, user := range []string{"echo", "sas"} {
+		events, cancel := home.proxy.Subscribe(64)
+		defer cancel()
+		call := dial(t, talker(t, at(t, home, policy.Inside, "udp")), fmt.Sprintf("sip:%s@%v", user, at(t, office, policy.Outside, "udp")))
+		v := secured(t, events)
+		if home.tests.far.Calls() != 0 || office.tests.far.Calls() != 0 || office.tests.desk.Calls() != 1 {
+			t.Errorf("%s: it is not the office's desk that answers", user)
+		}
+		if user == "sas" {
+			hearsCode(t, call, v)
+			continue
+		}
+		if err := call.WaitHeard(t.Context(), 50); err != nil {
+			t.Fatal(err)
+		}
+		call.Hangup()
+		awaited(t, call, call.Ended())
+		for len(office.proxy.Calls())+office.tests.desk.Calls() > 0 {
+			time.Sleep(10 * time.Millisecond) // no event tells of the desk
+		}
+	}
+}
+
+// Without an outside there is an echo and nothing more, and that is said.
+func TestTestAddressesWithoutOutside(t *testing.T) {
+	t.Parallel()
+	cfg := onTestAddresses(t)
+	cfg.Listeners = cfg.Listeners[:1]
+	d := start(t, cfg)
+	inside := at(t, d, policy.Inside, "udp")
+	call := dial(t, talker(t, inside), fmt.Sprintf("sip:echo@%v", inside))
+	if err := call.WaitHeard(t.Context(), 50); err != nil {
+		t.Fatal(err)
+	}
+	call.Hangup()
+	awaited(t, call, call.Ended())
+	phone := talker(t, inside)
+	call = dial(t, phone, fmt.Sprintf("sip:sas@%v", inside))
+	awaited(t, call, call.Ended())
+	if call.Err() == nil || !strings.Contains(call.Err().Error(), "404") {
+		t.Errorf("sas: %v", call.Err())
+	}
+	var b strings.Builder
+	d.announceTests(&b)
+	if want := fmt.Sprintf("  To try it, call:\n    sip:echo@%v  you hear yourself, a little later; nothing is encrypted, for there is no outside listener with UDP or TCP\n", inside); b.String() != want {
+		t.Errorf("it says\n%s\nwant\n%s", b.String(), want)
+	}
+	e, err := explain(t.Context(), cfg, nil, question{from: "me", to: "echo"})
+	if err != nil || e.Outcome != outcomePlain {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if e, err = explain(t.Context(), cfg, nil, question{from: "me", to: "sas"}); err != nil || slices.ContainsFunc(e.Steps, func(s step) bool { return s.What == "test" }) {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+func TestTestRoutes(t *testing.T) {
+	t.Parallel()
+	uri := func(place string) func(string) string {
+		return func(user string) string { return "sip:" + user + "@" + place }
+	}
+	for name, tt := range map[string]struct {
+		far  func(string) string
+		want []string
+	}{
+		"with a far end": {uri("127.0.0.1:2;transport=udp"), []string{
+			"outside echo@h sip:echo@192.0.2.1:1 inside", "inside echo@h sip:echo@127.0.0.1:2;transport=udp outside test_addresses",
+			"outside sas@h sip:sas@192.0.2.1:1 inside", "inside sas@h sip:sas@127.0.0.1:2;transport=udp outside test_addresses"}},
+		"without one": {nil, []string{
+			"outside echo@h sip:echo@192.0.2.1:1 inside", "inside echo@h sip:echo@192.0.2.1:1 inside", "outside sas@h sip:sas@192.0.2.1:1 inside"}},
+	} {
+		routes, err := testRoutes([]string{"h", "[2001:db8::1]", "h"}, uri("192.0.2.1:1"), tt.far)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range routes {
+			if strings.HasSuffix(r.Match.String(), "@h") {
+				got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", r.From, r.Match, r.To, r.Side, r.Peer)))
+			}
+		}
+		if !slices.Equal(got, tt.want) || len(routes) != 2*len(tt.want) {
+			t.Errorf("%s: got %d routes, %q", name, len(routes), got)
+		}
+	}
+}
+
+func TestReaches(t *testing.T) {
+	t.Parallel()
+	addr := netip.MustParseAddr
+	if !reaches(addr("127.0.0.2"), addr("127.0.0.1")) {
+		t.Error("loopback does not reach loopback")
+	}
+	if reaches(addr("127.0.0.1"), netip.IPv6Loopback()) || reaches(addr("203.0.113.9"), addr("127.0.0.1")) {
+		t.Error("what cannot be sent arrives")
+	}
+	if auto, err := configs.ResolveAddress(configs.Address{Auto: true, Port: 5060}); err == nil {
+		t.Logf("from %v to loopback: %v", auto.Addr(), reaches(auto.Addr(), addr("127.0.0.1")))
+	}
+}
