@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"text/tabwriter"
 	"time"
 
 	"github.com/sipward/sipward/b2bua"
@@ -226,18 +227,40 @@ func (d *daemon) announceTests(out io.Writer) {
 		return
 	}
 	host := d.home()
-	fmt.Fprintln(out, "  To try it, call:")
+	fmt.Fprintln(out, "  To try it, call")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, a := range demo.TestAddresses() {
 		switch {
 		case d.tests.far != nil:
-			fmt.Fprintf(out, "    sip:%s@%s  %s\n", a.User, host, a.Hear)
+			fmt.Fprintf(w, "    sip:%s@%s\t%s\n", a.User, host, a.Hear)
 		case !a.NeedsExchange:
-			fmt.Fprintf(out, "    sip:%s@%s  %s; nothing is encrypted, for there is no outside listener with UDP or TCP\n", a.User, host, a.Hear)
+			fmt.Fprintf(w, "    sip:%s@%s\t%s; nothing is encrypted, for there is no outside listener with UDP or TCP\n", a.User, host, a.Hear)
 		}
 	}
-	if d.tests.far != nil {
-		fmt.Fprintln(out, "  These calls are encrypted, as one to another sipward is.")
+	w.Flush()
+	if d.tests.far == nil {
+		return
 	}
+	fmt.Fprintln(out, "  These calls are encrypted, as one to another sipward is.")
+	if command := d.callsCommand(); command != "" {
+		fmt.Fprintf(out, "  %q shows them: its code must be the one that you hear.\n", command)
+	}
+}
+
+// callsCommand shows the calls of this sipward, "" without an API.
+func (d *daemon) callsCommand() string {
+	command := "sipward calls"
+	switch url := d.APIURL(); url {
+	case "":
+		return ""
+	case defaultAPI:
+	default:
+		command += " --api " + url
+	}
+	if file := d.cfg.API.TokenFile; file != "" {
+		command += " --token-file " + file
+	}
+	return command
 }
 
 // home is what stands behind the @ in the addresses of its own users.
