@@ -52,7 +52,7 @@ type Config struct {
 	Registrar     Registrar     // the zero value: phones cannot register
 	AliasList     []route.Alias // in their order; see Aliases
 	Emergency     Emergency     // the zero value: no call is one; see EmergencyTarget
-	TestAddresses bool          // sip:echo@... answers
+	TestAddresses bool          // sip:echo@... and sip:sas@... answer
 	State         string        // as written: a path, off, or "" for the default; see StateFile
 
 	places map[string]place // of the keys
