@@ -13,6 +13,7 @@ import (
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
@@ -49,7 +50,7 @@ type Options struct {
 	Peer     func(host string, addr netip.Addr) string
 	Media    *media.Engine
 	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
 	MaxCalls int                 // calls at once; 0: 4096
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
@@ -65,7 +66,9 @@ type Options struct {
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  route.Emergency
-	Trunks     []Trunk // accounts at providers
+	// Record hears of each call that has ended; nil: nothing is kept.
+	Record interface{ Add(record.Call) }
+	Trunks []Trunk // accounts at providers
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
 	Aliases   *route.Aliases
@@ -128,7 +131,7 @@ func New(o Options) (*Proxy, error) {
 		o.Groups = []string{keyexchange.GroupX25519MLKEM768, keyexchange.GroupX25519}
 	}
 	if o.Suites == nil {
-		o.Suites = keyexchange.Suites()
+		o.Suites = commonSuites()
 	}
 	if o.MaxCalls == 0 {
 		o.MaxCalls = 4096
