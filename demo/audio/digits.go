@@ -48,7 +48,11 @@ func HeardDigits(pcm []int16) string {
 	for _, word := range words(pcm) {
 		best, found := likeADigit, '?'
 		for c := '0'; c <= '9'; c++ {
-			if score, _ := Correlate(word, recordedDigit(c)); score > best {
+			digit := recordedDigit(c)
+			if len(word) < len(digit)/4 || len(word) > len(digit)*3/2 {
+				continue
+			}
+			if score, _ := Correlate(word, digit); score > best {
 				best, found = score, c
 			}
 		}
