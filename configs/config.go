@@ -62,7 +62,7 @@ type Config struct {
 	AliasList     []route.Alias // in their order; see Aliases
 	Limits        Limits
 	Emergency     Emergency // the zero value: no call is one; see EmergencyTarget
-	TestAddresses bool      // sip:echo@... answers
+	TestAddresses bool      // sip:echo@... and sip:sas@... answer
 	State         string    // as written: a path, off, or "" for the default; see StateFile
 	Records       string    // folder of the record of calls, "" for none
 

@@ -32,7 +32,7 @@
 //	  numbers: [110, 112]
 //	  to: sip:192.0.2.8        # as in routes
 //	  side: inside             # where that is; left out: inside where a network of a listener there holds it
-//	test_addresses: false      # true: sip:echo@... plays back what it hears
+//	test_addresses: false      # true: sip:echo@... plays back what it hears, sip:sas@... reads out the code of the call
 //	routes:                    # none by default; the first that matches counts
 //	  - match: "*@b.example"   # a pattern of package route
 //	    from: inside           # inside | outside; left out: calls from both

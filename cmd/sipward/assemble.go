@@ -12,8 +12,8 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
-	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
@@ -38,7 +38,7 @@ type daemon struct {
 	phones    *phones      // nil where none can register
 	api       net.Listener // nil where the configuration turns it off
 	engine    *media.Engine
-	echo      *demo.Echo     // nil without test addresses
+	tests     *tests         // nil without test addresses
 	record    *record.Writer // nil where none is kept
 	proxy     *b2bua.Proxy
 	console   *console.Server
@@ -57,10 +57,6 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			d = nil
 		}
 	}()
-	policy, err := cfg.Policy()
-	if err != nil {
-		return d, err
-	}
 	suites, err := b2bua.Suites(cfg.Crypto.Suites...)
 	if err != nil {
 		return d, fmt.Errorf("crypto.suites: %w", err)
@@ -84,7 +80,11 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
-	routes, err := d.openEcho()
+	routes, err := d.openTests(suites)
+	if err != nil {
+		return d, err
+	}
+	policy, err := policy.New(d.rules())
 	if err != nil {
 		return d, err
 	}
@@ -137,6 +137,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
 	}
+	d.tests.behind(d.proxy)
 	return d, d.serveAPI()
 }
 
@@ -321,9 +322,7 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 			d.log.Error("closing the state file", "error", err)
 		}
 	}
-	if d.echo != nil {
-		d.echo.Close()
-	}
+	d.tests.close()
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}

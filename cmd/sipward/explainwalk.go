@@ -121,9 +121,9 @@ func (e *explainer) find() (route.Target, bool) {
 	if f.Alias >= 0 {
 		e.step("alias", fmt.Sprintf("aliases[%d]", f.Alias), "%q stands for %s", e.cfg.AliasList[f.Alias].Match, uri.String())
 	}
-	if e.cfg.TestAddresses && uri.User == echoUser && e.home(uri) {
-		e.step("test", "test_addresses", "this sipward answers itself, and sends back what it hears")
-		return route.Target{URI: uri.AOR(), Host: uri.Host, Side: route.Inside, Rule: route.RuleRegistered}, true
+	if t, found, goesOn := e.testAddress(uri); found {
+		e.target(t)
+		return t, goesOn
 	}
 	switch t := f.Target; f.Kind {
 	case route.Static:

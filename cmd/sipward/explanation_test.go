@@ -69,7 +69,9 @@ func TestExplain(t *testing.T) {
 		{"alice", "fax", "", nil, "plain office caller called route policy inside"},
 		{"alice", "bob", "", nil, "plain office caller called phones policy inside"},
 		{"alice", "bob@127.0.0.2", "", nil, "plain office caller called phones policy inside"}, // an own address
-		{"alice", "echo", "", nil, "plain office caller called test policy inside"},
+		{"alice", "echo", "", nil, "encrypted office caller called test"},
+		{"alice", "sas@127.0.0.1", "", nil, "encrypted office caller called test"},
+		{"x@c.example", "sas@office.example", "203.0.113.1", nil, "encrypted-or-plain internet caller called test policy unknown_peers"},
 		{"x@c.example", "echo@office.example", "203.0.113.1", nil, "encrypted-or-plain internet caller called test policy unknown_peers"},
 		{"alice", "echo@c.example", "", nil, "encrypted-or-plain office caller called domain policy unknown_peers"},
 		{"alice", "+493012399", "", nil, "plain office caller called alias phones policy inside"},
