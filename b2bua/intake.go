@@ -98,10 +98,14 @@ func (p *Proxy) answerStranger(in *sip.Incoming, from netip.Addr, answer func())
 }
 
 // peerOf names the listed peer that a request comes from. On the outside a
-// peer is known by its address: a From is only a claim.
+// peer is known by its address, or by what its registrar was told: a From is
+// only a claim.
 func (p *Proxy) peerOf(in *sip.Incoming, l *listener) string {
 	if l.Side != policyOutside {
 		return ""
+	}
+	if t := p.trunkOf(in); t != nil {
+		return t.Peer
 	}
 	return p.o.Peer("", in.Flow.Remote().Addr())
 }
@@ -143,9 +147,15 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	if l.Side == policyInside && !emergency && !p.authenticate(in) {
 		return
 	}
+	if t := p.trunk(peer); t != nil {
+		in.Message = t.led(in, l)
+	}
 	target, phones, known := p.o.Emergency.Target, []destination(nil), true
 	if !emergency {
 		target, phones, known = p.target(in.URI, l)
+	}
+	if l.Side == policyOutside && target.Side == string(policyOutside) && p.trunk(target.Peer) != nil {
+		known = false // whoever is outside would call at the account's cost
 	}
 	if !known {
 		p.counters.refused.Add(1)

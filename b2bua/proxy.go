@@ -65,7 +65,7 @@ type Options struct {
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  Emergency
-	Trunks     []Trunk // accounts at providers
+	Trunks     []Trunk // accounts at providers, no two of one peer
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
 	Aliases   *route.Aliases
@@ -84,6 +84,7 @@ type Proxy struct {
 	guard       *guard
 	jail        *jail
 	up          *upstream
+	trunks      []*trunk
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	hub         hub
@@ -166,6 +167,12 @@ func New(o Options) (*Proxy, error) {
 		p.byFlow[sl] = l
 	}
 	p.preferStreams()
+	for _, t := range o.Trunks {
+		p.trunks = append(p.trunks, p.newTrunk(t))
+	}
+	for _, t := range p.trunks {
+		t.start()
+	}
 	return p, nil
 }
 
@@ -330,6 +337,7 @@ func (p *Proxy) checkIdle() {
 
 // Shutdown refuses new calls, ends the running ones with BYE or CANCEL, waits
 // until the far ends have answered or ctx is done, and closes the listeners.
+// Registrations of trunks are taken back, for which two seconds are given.
 // The media engine stays the caller's.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
@@ -340,6 +348,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	}
 	p.checkIdle()
 	p.mu.Unlock()
+	left := p.leaveTrunks(ctx)
 	for _, c := range calls {
 		c.queue.Post(func() { c.hangup("sipward is shutting down") })
 	}
@@ -352,6 +361,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 			c.queue.Post(func() { c.finish("abandoned") })
 		}
 	}
+	left()
 	p.up.close()
 	p.stack.Close()
 	p.hub.close()

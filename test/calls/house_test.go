@@ -197,6 +197,7 @@ type phone struct {
 	fields  []sip.Field              // of its INVITEs
 	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
+	within  func(*sip.ServerTx) bool // the same for those of a dialog
 
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -370,6 +371,9 @@ func (p *phone) OnRefused(res *sip.Message, err error) {
 	p.event(fmt.Sprintf("refused %d %s", res.Status, res.Reason))
 }
 func (p *phone) OnRequest(tx *sip.ServerTx) {
+	if p.within != nil && p.within(tx) {
+		return
+	}
 	p.lastReq = tx.Request
 	switch tx.Request.Method {
 	case "BYE":
