@@ -114,7 +114,7 @@ func TestEveryRecordIsTriedWithANewShare(t *testing.T) {
 		w.alice.call("sip:030555@a.example")
 		w.alice.await("answered")
 		p.await("acked")
-		for _, m := range p.invites {
+		for _, m := range p.invited() {
 			note(m)
 		}
 		// silent, busy, refusing (which sees none), asking, and with the answer to its question.

@@ -46,8 +46,11 @@ func newChallenger(t *testing.T, lifetime time.Duration) *auth.Challenger {
 }
 
 func (w *world) provider(at netip.AddrPort) *provider {
-	p := &provider{phone: w.phone("provider", at, outsideA), challenger: newChallenger(w.t, 40*time.Minute), expires: "300"}
-	p.first, p.within = p.outside, p.inside
+	p := &provider{challenger: newChallenger(w.t, 40*time.Minute), expires: "300"}
+	w.phone("provider", at, outsideA, func(own *phone) {
+		p.phone = own
+		own.first, own.within = p.outside, p.inside
+	})
 	return p
 }
 
@@ -129,6 +132,13 @@ func (p *provider) registered() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.registers)
+}
+
+// invited returns the INVITEs that came, also those without a password.
+func (p *provider) invited() []*sip.Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.invites)
 }
 
 // lines collects what house A logs.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +23,10 @@ func TestTrunkStaysRegistered(t *testing.T) {
 	inBubble(t, withTrunk(oneAddress(), nil, nil), func(t *testing.T, w *world) {
 		p := w.provider(providerAddr)
 		defer p.close()
-		keepAlives := 0
+		var keepAlives atomic.Int64
 		w.net.Tap(func(d memnet.Datagram) {
 			if d.From == outsideA && d.To == providerAddr && string(d.Payload) == "\r\n\r\n" {
-				keepAlives++
+				keepAlives.Add(1)
 			}
 		})
 		time.Sleep(5 * time.Second)
@@ -33,7 +34,8 @@ func TestTrunkStaysRegistered(t *testing.T) {
 		if !strings.Contains(contact, "@"+outsideA.String()) || strings.Contains(contact, "customer") || strings.Contains(contact, "4930") {
 			t.Fatalf("registered is %q", contact)
 		}
-		first := p.registers[len(p.registers)-1]
+		var first *sip.Message
+		p.set(func() { first = p.registers[len(p.registers)-1] })
 		if first.To().URI.AOR() != "sip:4930123@provider.example" || first.From().URI.AOR() != "sip:4930123@provider.example" || first.URI.String() != "sip:provider.example" || first.Get("Expires") != "300" {
 			t.Errorf("REGISTER %s, From %s, To %s, Expires %s", first.URI, first.Get("From"), first.Get("To"), first.Get("Expires"))
 		}
@@ -63,8 +65,8 @@ func TestTrunkStaysRegistered(t *testing.T) {
 			}
 			p.least, p.expires = "1800", "1800"
 		})
-		if keepAlives < 100 {
-			t.Errorf("%d keep-alives in an hour", keepAlives)
+		if n := keepAlives.Load(); n < 100 {
+			t.Errorf("%d keep-alives in an hour", n)
 		}
 		time.Sleep(10 * time.Minute)
 		if s := w.trunk(); s.State != "registered" || !s.Until.After(time.Now().Add(15*time.Minute)) {
@@ -85,23 +87,22 @@ func TestTrunkStaysRegistered(t *testing.T) {
 func TestTrunkOutlivesLossAndRestart(t *testing.T) {
 	t.Parallel()
 	inBubble(t, withTrunk(oneAddress(), nil, nil), func(t *testing.T, w *world) {
-		lost := 0
+		var lost, sent atomic.Int64
 		w.net.SetRule(memnet.DropFirst(6, func(from, to netip.AddrPort, b []byte) bool {
 			drop := from == outsideA && strings.HasPrefix(string(b), "REGISTER ") || to == outsideA && strings.Contains(string(b), "REGISTER\r\n")
 			if drop {
-				lost++
+				lost.Add(1)
 			}
 			return drop
 		}))
 		p := w.provider(providerAddr)
 		time.Sleep(time.Minute)
-		if s := w.trunk(); s.State != "registered" || lost < 6 {
-			t.Fatalf("%+v, %d lost", s, lost)
+		if s := w.trunk(); s.State != "registered" || lost.Load() < 6 {
+			t.Fatalf("%+v, %d lost", s, lost.Load())
 		}
-		sent := 0
 		w.net.Tap(func(d memnet.Datagram) {
 			if d.From == outsideA && strings.HasPrefix(string(d.Payload), "REGISTER ") {
-				sent++
+				sent.Add(1)
 			}
 		})
 		p.close()
@@ -110,8 +111,8 @@ func TestTrunkOutlivesLossAndRestart(t *testing.T) {
 			t.Errorf("without a provider: %+v", s)
 		}
 		// 11 datagrams a try, a try in about five minutes.
-		if sent < 11*8 || sent > 11*25 {
-			t.Errorf("%d REGISTERs in an hour without an answer", sent)
+		if n := sent.Load(); n < 11*8 || n > 11*25 {
+			t.Errorf("%d REGISTERs in an hour without an answer", n)
 		}
 		again := w.provider(providerAddr)
 		defer again.close()
@@ -308,7 +309,8 @@ func TestManyPhonesOneAccount(t *testing.T) {
 				c.phone.call("sip:" + c.dial + "@a.example")
 				c.phone.await("answered")
 				p.await("acked")
-				in := p.invites[len(p.invites)-1]
+				invites := p.invited()
+				in := invites[len(invites)-1]
 				shown, main := "<sip:"+c.shown+"@provider.example>", "sip:+49301230@provider.example"
 				want := map[string]string{"Privacy": "", "P-Preferred-Identity": "", "P-Asserted-Identity": ""}
 				from := main
@@ -332,7 +334,7 @@ func TestManyPhonesOneAccount(t *testing.T) {
 				if got := in.From().URI.AOR(); got != from || in.URI.String() != called || in.To().URI.String() != called {
 					t.Errorf("%s, %s: INVITE %s, From %s, To %s; want %s from %s", identity, c.as, in.URI, got, in.To().URI, called, from)
 				}
-				for _, m := range p.invites {
+				for _, m := range invites {
 					if strings.Contains(string(m.Bytes()), "10.1.") || strings.Contains(string(m.Bytes()), "a.example") {
 						t.Errorf("the provider sees the inside:\n%s", m.Bytes())
 					}
@@ -351,9 +353,11 @@ func TestManyPhonesOneAccount(t *testing.T) {
 				p.await("bye")
 			}
 			time.Sleep(time.Second)
-			if got := strings.Join(p.asked, " "); got != strings.TrimSpace(strings.Repeat("INVITE BYE ", 3)) {
-				t.Errorf("asked within the calls: %s", got)
-			}
+			p.set(func() {
+				if got := strings.Join(p.asked, " "); got != strings.TrimSpace(strings.Repeat("INVITE BYE ", 3)) {
+					t.Errorf("asked within the calls: %s", got)
+				}
+			})
 
 			for _, c := range []struct {
 				to, called string // To, P-Called-Party-ID
@@ -421,8 +425,8 @@ func TestOutsideNeverLeavesByATrunk(t *testing.T) {
 		if got := p.await("refused", "answered"); !strings.HasPrefix(got, "refused 404") {
 			t.Errorf("by the provider's own call: %s", got)
 		}
-		if len(p.invites) != 0 {
-			t.Errorf("%d INVITEs have left", len(p.invites))
+		if n := len(p.invited()); n != 0 {
+			t.Errorf("%d INVITEs have left", n)
 		}
 	})
 }
