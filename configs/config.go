@@ -52,6 +52,7 @@ type Config struct {
 	Registrar     Registrar     // the zero value: phones cannot register
 	AliasList     []route.Alias // in their order; see Aliases
 	Emergency     Emergency     // the zero value: no call is one; see EmergencyTarget
+	Trunks        []Trunk       // accounts at providers
 	TestAddresses bool          // sip:echo@... answers
 	State         string        // as written: a path, off, or "" for the default; see StateFile
 
@@ -117,6 +118,9 @@ func (c *Config) beside(folder string) {
 	paths := []*string{&c.API.TokenFile, &c.Registrar.Users}
 	if c.State != StateOff {
 		paths = append(paths, &c.State)
+	}
+	for i := range c.Trunks {
+		paths = append(paths, &c.Trunks[i].PasswordFile)
 	}
 	for i := range c.Listeners {
 		t := &c.Listeners[i].TLS

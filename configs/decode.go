@@ -21,7 +21,7 @@ var (
 // unless decode found no keys at all.
 func (d *document) decode(top value, c *Config) bool {
 	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log",
-		"registrar", "aliases", "emergency", "test_addresses", "state")
+		"registrar", "aliases", "emergency", "trunks", "test_addresses", "state")
 	if f == nil {
 		return false
 	}
@@ -44,6 +44,9 @@ func (d *document) decode(top value, c *Config) bool {
 		c.AliasList = append(c.AliasList, d.alias(v))
 	}
 	d.emergency(f["emergency"], c)
+	for _, v := range d.elements(f, "trunks") {
+		c.Trunks = append(c.Trunks, d.trunk(v))
+	}
 	if v, ok := f["test_addresses"]; ok {
 		c.TestAddresses = d.boolean(v)
 	}
