@@ -56,6 +56,9 @@ func (d *document) trunk(v value) Trunk {
 	}
 	domain := d.trunkServer(v, f, &t)
 	d.trunkAccount(v, f, domain, &t)
+	if u, err := route.ParseURI(t.User); err == nil {
+		domain = bracketed(u.Host)
+	}
 	if from, ok := f["from"]; ok {
 		t.From = d.account(from, domain)
 	} else if t.From = t.User; t.From == "" && domain != "" && !t.Register {

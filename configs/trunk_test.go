@@ -31,7 +31,7 @@ func TestTrunks(t *testing.T) {
 		{`{peer: provider, server: "sip:edge.provider.example;transport=tcp", user: me@provider.example, auth_user: "x y", password: "p w", realm: r, expires: 1h, from: +49 (30) 123-0, identity: ppi,
     numbers: {called: [{match: "00*", to: "+*"}, {match: 0*, to: +49*}], callers: [{match: alice, to: "+4930 123-1"}], incoming: [{match: 49*, to: "+49*"}]}}`,
 			Trunk{Peer: "provider", Server: "sip:edge.provider.example;transport=tcp", Register: true, User: "sip:me@provider.example", AuthUser: "x y", Password: "p w", Realm: "r",
-				Expires: time.Hour, From: "sip:+49301230@edge.provider.example", Identity: "ppi",
+				Expires: time.Hour, From: "sip:+49301230@provider.example", Identity: "ppi",
 				Called:  []route.Rewrite{{Match: "00*", To: "+*"}, {Match: "0*", To: "+49*"}},
 				Callers: []route.Rewrite{{Match: "alice", To: "+49301231"}}, Incoming: []route.Rewrite{{Match: "49*", To: "+49*"}}}},
 		{"{peer: provider, server: \"sip:[2001:db8::1]:5070\", register: false, from: +491}",

@@ -89,6 +89,10 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
+	accounts, err := trunks(cfg)
+	if err != nil {
+		return d, err
+	}
 	o := b2bua.Options{
 		Listeners:  listeners,
 		Routes:     table,
@@ -100,6 +104,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Domains:    cfg.Registrar.Domains,
 		Registered: registered,
 		Emergency:  b2bua.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Trunks:     accounts,
 		Aliases:    cfg.Aliases(),
 		UserAgent:  "sipward", // without a version: it is told to strangers, too
 		Log:        log,
@@ -222,7 +227,7 @@ func (d *daemon) serveAPI() error {
 
 // status says how the daemon is, but for its calls, which the console counts.
 func (d *daemon) status() console.Status {
-	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked()}
+	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked(), Trunks: d.proxy.Trunks()}
 	for _, sock := range d.sockets {
 		l := d.cfg.Listeners[sock.listener]
 		shown := sock.advertise

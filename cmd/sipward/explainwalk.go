@@ -29,6 +29,7 @@ func (e *explainer) walk(ctx context.Context) {
 		t := e.cfg.EmergencyTarget()
 		e.step("emergency", "emergency", "a call for help, before everything else: to %s, %s", t.URI, t.Side)
 		e.target(t)
+		e.byTrunk(t, true)
 		e.ends(outcomePlain, "The call goes to %s at once, without a password and not encrypted, so that nothing can hold it up.", t.Host)
 		return
 	}
@@ -40,6 +41,9 @@ func (e *explainer) walk(ctx context.Context) {
 		return
 	}
 	e.target(t)
+	if !e.byTrunk(t, false) {
+		return
+	}
 	addr, err := netip.ParseAddr(t.Host)
 	byName := err != nil && !e.phoneTarget(t)
 	d := e.decide(t, addr)
@@ -89,7 +93,7 @@ func (e *explainer) mayCall() bool {
 // find looks where the call goes, in the order of b2bua: alias, route, phones,
 // DNS.
 func (e *explainer) find() (route.Target, bool) {
-	uri := e.to
+	uri := e.led(e.to)
 	for i, a := range e.cfg.AliasList {
 		if ok, err := a.Match.Match(uri.AOR()); err != nil || !ok {
 			continue
