@@ -49,7 +49,7 @@ type Options struct {
 	Peer     func(host string, addr netip.Addr) string
 	Media    *media.Engine
 	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
 	MaxCalls int                 // calls at once; 0: 4096
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
@@ -64,7 +64,7 @@ type Options struct {
 	Users func(user string) bool
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
-	Emergency  Emergency
+	Emergency  route.Emergency
 	Trunks     []Trunk // accounts at providers, no two of one peer
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
@@ -80,6 +80,7 @@ type Proxy struct {
 	stack       *sip.Stack
 	listeners   []*listener
 	byFlow      map[*sip.Listener]*listener
+	plan        route.Plan
 	hide        []netip.Prefix // networks of the inside
 	guard       *guard
 	jail        *jail
@@ -128,7 +129,7 @@ func New(o Options) (*Proxy, error) {
 		o.Groups = []string{keyexchange.GroupX25519MLKEM768, keyexchange.GroupX25519}
 	}
 	if o.Suites == nil {
-		o.Suites = keyexchange.Suites()
+		o.Suites = commonSuites()
 	}
 	if o.MaxCalls == 0 {
 		o.MaxCalls = 4096
@@ -165,6 +166,10 @@ func New(o Options) (*Proxy, error) {
 		}
 		p.listeners = append(p.listeners, l)
 		p.byFlow[sl] = l
+	}
+	p.plan = route.Plan{Emergency: o.Emergency, Aliases: o.Aliases, Routes: o.Routes, Peer: o.Peer, Home: route.Home{Domains: o.Domains, Registrar: o.Registrar != nil}}
+	for _, l := range p.listeners {
+		p.plan.Home.Addresses = append(p.plan.Home.Addresses, l.sip.Local(), l.sip.Advertised())
 	}
 	p.preferStreams()
 	for _, t := range o.Trunks {
@@ -232,26 +237,6 @@ func (p *Proxy) isInside(addr netip.Addr) bool {
 		}
 	}
 	return addr.IsLoopback()
-}
-
-// own says whether a URI's host and port are one of the proxy's listeners.
-func (p *Proxy) own(u sip.URI) bool {
-	addr, ok := u.Addr()
-	if !ok {
-		return false
-	}
-	port := u.Port
-	if port == 0 {
-		port = 5060
-	}
-	for _, l := range p.listeners {
-		for _, ap := range []netip.AddrPort{l.sip.Local(), l.sip.Advertised()} {
-			if ap.Addr() == addr && int(ap.Port()) == port {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Calls returns the live calls, oldest first.

@@ -115,7 +115,7 @@ func (t *trunk) called(c *Call, u sip.URI) sip.URI {
 	if !c.urgent {
 		u.User, _ = t.Called.Apply(u.User)
 	}
-	if t.p.home(u) || t.p.own(u) {
+	if t.p.home(u) {
 		u.Host, u.Port, u.Params = t.From.Host, 0, ""
 	}
 	return u
