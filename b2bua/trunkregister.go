@@ -26,7 +26,8 @@ const (
 	refusedRetry        = time.Hour       // after a refusal that a person has to mend
 	steadyFlow          = time.Minute     // what lives shorter is not opened again at once
 	unregisterWithin    = 2 * time.Second // of Shutdown
-	maxAsked            = 3               // questions for the password in one try: the first, a stale nonce, a second realm
+	shortestRenewal     = 5 * time.Second // whatever a provider grants
+	maxAsked            = 4               // refusals with a question in one try: the first, a stale nonce, a second realm, a longer time
 )
 
 // trunk is a Trunk at work. What stands below queue belongs to it.
@@ -54,7 +55,7 @@ type trunk struct {
 	expires   time.Duration      // asked for
 	sent      string             // the answer to a challenge that the REGISTER under way carries
 	field     string             // that the last answer stood in
-	asked     int                // questions for the password at this hop
+	asked     int                // refusals with a question at this hop
 	wait      time.Duration      // Retry-After of a hop of this round
 	why       string             // the last hop failed
 	failures  int                // rounds in a row
@@ -334,7 +335,7 @@ func (t *trunk) giveUp() {
 // tooBrief: the registrar wants to be asked less often.
 func (t *trunk) tooBrief(res *sip.Message) {
 	least := interval(res.Get("Min-Expires"))
-	if least <= t.expires || least > longestGrant {
+	if t.asked++; least <= t.expires || least > longestGrant || t.asked > maxAsked {
 		t.refused(fmt.Sprintf("%s answers 423 and names no longer time", t.hop.Addr), "set expires of this trunk to what the provider asks for")
 		return
 	}
@@ -369,7 +370,7 @@ func (t *trunk) granted(res *sip.Message) {
 	d = min(d, longestGrant)
 	now := time.Now()
 	if at := t.at.Load(); at == nil || *at != t.hop || !now.Before(t.until) {
-		t.p.log.Info("registered with the provider", "peer", t.Peer, "server", t.hop.Addr, "network", t.hop.Network, "for", d)
+		t.p.log.Info("registered with the provider", "peer", t.Peer, "server", t.hop.Addr, "network", t.hop.Network, "for", d.String())
 		t.since = now
 	}
 	hop := t.hop
@@ -385,7 +386,7 @@ func (t *trunk) granted(res *sip.Message) {
 // do not answer, and not all trunks at the same moment.
 func renewal(d time.Duration) time.Duration {
 	early := min(d/2, max(70*time.Second, d/10))
-	return d - early - mathrand.N(d/20+1)
+	return max(shortestRenewal, d-early-mathrand.N(d/20+1))
 }
 
 // keepAlive holds the way of the registration open, and hears when it ends.
@@ -424,7 +425,7 @@ func (t *trunk) lost(err error) {
 	if t.drops > 1 {
 		wait = backoff(t.drops - 1)
 	}
-	t.p.log.Info("the connection to the provider has ended", "peer", t.Peer, "server", t.hop.Addr, "error", err, "again-in", wait)
+	t.p.log.Info("the connection to the provider has ended", "peer", t.Peer, "server", t.hop.Addr, "error", err, "again-in", wait.String())
 	t.stop()
 	t.show(trunkRegistering, "the connection has ended", time.Now().Add(wait))
 	t.after(wait, t.begin)
@@ -449,7 +450,7 @@ func retryAfter(res *sip.Message) time.Duration {
 func (t *trunk) later(why string) {
 	t.failures++
 	wait := max(backoff(t.failures), min(t.wait, refusedRetry))
-	t.p.log.Warn("not registered with the provider", "peer", t.Peer, "why", why, "again-in", wait.Round(time.Second))
+	t.p.log.Warn("not registered with the provider", "peer", t.Peer, "why", why, "again-in", wait.Round(time.Second).String())
 	t.failed(trunkFailing, why, wait)
 }
 
@@ -458,7 +459,7 @@ func (t *trunk) later(why string) {
 func (t *trunk) refused(why, fix string) {
 	t.failures++
 	wait := refusedRetry - mathrand.N(refusedRetry/10)
-	t.p.log.Error("the provider refuses the registration", "peer", t.Peer, "why", why, "fix", fix+"; then start sipward again", "again-in", wait.Round(time.Second))
+	t.p.log.Error("the provider refuses the registration", "peer", t.Peer, "why", why, "fix", fix+"; then start sipward again", "again-in", wait.Round(time.Second).String())
 	t.session = auth.NewSession(t.Credentials) // the next try answers a new question
 	t.failed(trunkRefused, why+": "+fix, wait)
 }

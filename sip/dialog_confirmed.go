@@ -82,9 +82,11 @@ func (d *Dialog) Bye(done func(), fields ...Field) {
 		req, branch := d.request("BYE", d.localSeq, &d.peer, flow)
 		req.Fields = append(req.Fields, fields...)
 		d.newClientTx(req, branch, flow, func(res *Message, err error) {
-			if f, ok := d.proof(req, res); ok && !proved {
-				send(true, append(slices.Clone(fields), f))
-				return
+			if !proved {
+				if f, ok := d.proof(req, res); ok {
+					send(true, append(slices.Clone(fields), f))
+					return
+				}
 			}
 			if err != nil || res.Status >= 200 {
 				done()

@@ -12,6 +12,7 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
 )
 
@@ -427,6 +428,47 @@ func TestOutsideNeverLeavesByATrunk(t *testing.T) {
 		}
 		if n := len(p.invited()); n != 0 {
 			t.Errorf("%d INVITEs have left", n)
+		}
+	})
+}
+
+// A provider that knows this sipward by its address is not registered with. Its
+// calls are led by the number they name, and nothing is kept open.
+func TestTrunkOfFixedAddress(t *testing.T) {
+	t.Parallel()
+	inBubble(t, withTrunk(oneAddress(), nil, func(o *b2bua.Options) {
+		o.Trunks[0].Server = route.Target{}
+		o.Peer = func(host string, addr netip.Addr) string {
+			if host == "provider.example" || addr == providerAddr.Addr() {
+				return "provider"
+			}
+			return ""
+		}
+	}), func(t *testing.T, w *world) {
+		p := w.phone("pbx", providerAddr, outsideA)
+		defer p.close()
+		sent := make(chan string, 10)
+		p.first = func(in *sip.Incoming) bool {
+			sent <- in.Method + " " + in.URI.String()
+			return false
+		}
+		w.registerAt(t, alicePhone, "carol")
+		p.call("sip:030123100@" + outsideA.String())
+		p.await("answered")
+		w.alice.await("acked")
+		w.alice.hangup()
+		w.alice.await("bye answered")
+		w.alice.as = "sip:carol@a.example"
+		w.alice.call("sip:030555@a.example")
+		w.alice.await("answered")
+		if got := <-sent; got != "INVITE sip:+4930555@provider.example" {
+			t.Error(got)
+		}
+		w.alice.hangup()
+		w.alice.await("bye answered")
+		time.Sleep(time.Hour)
+		if s := w.trunk(); s.State != "fixed" || len(sent) != 0 {
+			t.Errorf("%+v, %d more requests", s, len(sent))
 		}
 	})
 }
