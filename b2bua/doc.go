@@ -12,6 +12,9 @@
 //	modify    re-INVITE and UPDATE, the same path with the keys kept
 //	hang up   BYE, CANCEL, refusals; media closed, keys erased
 //
+// A provider at which sipward itself has an account is a [Trunk]: its registration
+// lives beside the calls, on a queue of its own.
+//
 // Packages below know nothing of each other: this one converts between
 // messages (sip), session descriptions (sip/sdp), relays (media) and the
 // exchange (keyexchange).

@@ -6,7 +6,6 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -21,12 +20,7 @@ import (
 
 const (
 	defaultRegistration = 10 * time.Minute
-	firstRetry          = 4 * time.Second // doubles with each failure in a row, to
-	longestRetry        = 5 * time.Minute
-	refusedRetry        = time.Hour       // after a refusal that a person has to mend
-	steadyFlow          = time.Minute     // what lives shorter is not opened again at once
 	unregisterWithin    = 2 * time.Second // of Shutdown
-	shortestRenewal     = 5 * time.Second // whatever a provider grants
 	maxAsked            = 4               // refusals with a question in one try: the first, a stale nonce, a second realm, a longer time
 )
 
@@ -67,25 +61,6 @@ type trunk struct {
 	gone      chan struct{} // closed when nothing is registered or waited for any more
 }
 
-// TrunkStatus says how the registration of a trunk is.
-type TrunkStatus struct {
-	Peer   string    `json:"peer"`
-	State  string    `json:"state"`          // fixed (it does not register), registering, registered, failing, refused
-	Server string    `json:"server"`         // that was tried last, or holds the registration: network ip:port; "" none yet
-	Until  time.Time `json:"until,omitzero"` // end of the registration that stands, which is renewed before
-	Reason string    `json:"reason"`         // why there is none, or it was not renewed
-	Retry  time.Time `json:"retry,omitzero"` // the next try after a failure
-}
-
-// States of TrunkStatus.
-const (
-	trunkFixed       = "fixed"
-	trunkRegistering = "registering"
-	trunkRegistered  = "registered"
-	trunkFailing     = "failing"
-	trunkRefused     = "refused"
-)
-
 func (p *Proxy) newTrunk(o Trunk) *trunk {
 	t := &trunk{Trunk: o, p: p, calls: auth.NewSession(o.Credentials), session: auth.NewSession(o.Credentials), expires: o.Expires, gone: make(chan struct{})}
 	t.queue.Log = p.log
@@ -114,32 +89,6 @@ func (t *trunk) start() {
 	if t.token != "" {
 		t.queue.Post(t.begin)
 	}
-}
-
-// Trunks says how the trunks are, in their order.
-func (p *Proxy) Trunks() []TrunkStatus {
-	out := make([]TrunkStatus, 0, len(p.trunks))
-	for _, t := range p.trunks {
-		s := *t.status.Load()
-		if s.State == trunkRegistered && !time.Now().Before(s.Until) {
-			s.State = trunkFailing
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// show publishes how the registration is. One that stands is shown as long as it
-// does, with the reason why it was not renewed.
-func (t *trunk) show(state, reason string, retry time.Time) {
-	s := &TrunkStatus{Peer: t.Peer, State: state, Reason: reason, Retry: retry}
-	if t.hop.Addr.IsValid() {
-		s.Server = t.hop.Network + " " + t.hop.Addr.String()
-	}
-	if time.Now().Before(t.until) {
-		s.State, s.Until = trunkRegistered, t.until
-	}
-	t.status.Store(s)
 }
 
 // after runs f on the queue, unless another round has begun then.
@@ -382,13 +331,6 @@ func (t *trunk) granted(res *sip.Message) {
 	t.after(renewal(d), t.begin)
 }
 
-// renewal is when a registration is renewed: early enough for two servers that
-// do not answer, and not all trunks at the same moment.
-func renewal(d time.Duration) time.Duration {
-	early := min(d/2, max(70*time.Second, d/10))
-	return max(shortestRenewal, d-early-mathrand.N(d/20+1))
-}
-
 // keepAlive holds the way of the registration open, and hears when it ends.
 func (t *trunk) keepAlive() {
 	if t.stopAlive != nil {
@@ -408,73 +350,6 @@ func (t *trunk) keepAlive() {
 		})
 	})
 	t.stopAlive = func() { mine.Store(false); stop() }
-}
-
-// lost: the connection has ended, and no call would reach this proxy over it. A
-// new one is opened at once, unless they end all the time.
-func (t *trunk) lost(err error) {
-	if t.leaving {
-		return
-	}
-	if time.Since(t.since) >= steadyFlow {
-		t.drops = 0
-	}
-	t.drops++
-	t.until = time.Time{}
-	wait := time.Duration(0)
-	if t.drops > 1 {
-		wait = backoff(t.drops - 1)
-	}
-	t.p.log.Info("the connection to the provider has ended", "peer", t.Peer, "server", t.hop.Addr, "error", err, "again-in", wait.String())
-	t.stop()
-	t.show(trunkRegistering, "the connection has ended", time.Now().Add(wait))
-	t.after(wait, t.begin)
-}
-
-// backoff is the wait after a number of failures, between half of what it has
-// grown to and all of it.
-func backoff(failures int) time.Duration {
-	d := min(longestRetry, firstRetry<<min(failures-1, 10))
-	return d/2 + mathrand.N(d/2)
-}
-
-// retryAfter is how long a registrar asks to be left alone (RFC 3261 section
-// 20.33); what stands behind the seconds is for people.
-func retryAfter(res *sip.Message) time.Duration {
-	s, _, _ := strings.Cut(res.Get("Retry-After"), ";")
-	s, _, _ = strings.Cut(s, "(")
-	return max(0, interval(s))
-}
-
-// later: no server has taken the registration, and the next round may do better.
-func (t *trunk) later(why string) {
-	t.failures++
-	wait := max(backoff(t.failures), min(t.wait, refusedRetry))
-	t.p.log.Warn("not registered with the provider", "peer", t.Peer, "why", why, "again-in", wait.Round(time.Second).String())
-	t.failed(trunkFailing, why, wait)
-}
-
-// refused: the provider does not want this account. Asking again soon would only
-// have the address shut out.
-func (t *trunk) refused(why, fix string) {
-	t.failures++
-	wait := refusedRetry - mathrand.N(refusedRetry/10)
-	t.p.log.Error("the provider refuses the registration", "peer", t.Peer, "why", why, "fix", fix+"; then start sipward again", "again-in", wait.Round(time.Second).String())
-	t.session = auth.NewSession(t.Credentials) // the next try answers a new question
-	t.failed(trunkRefused, why+": "+fix, wait)
-}
-
-func (t *trunk) failed(state, why string, wait time.Duration) {
-	t.stop()
-	if !time.Now().Before(t.until) {
-		t.at.Store(nil)
-		if t.stopAlive != nil {
-			t.stopAlive()
-			t.stopAlive = nil
-		}
-	}
-	t.show(state, why, time.Now().Add(wait))
-	t.after(wait, t.begin)
 }
 
 // leave takes the registration back, and is done when the provider has answered

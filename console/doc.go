@@ -4,7 +4,7 @@
 //	GET /api/calls        the live calls, a JSON array of b2bua.View, oldest first
 //	GET /api/calls/{id}   one of them; 404 when there is none
 //	GET /api/events       what happens to calls, as server-sent events
-//	GET /api/status       how the sipward is: version, listeners, phones, calls by protection
+//	GET /api/status       how the sipward is: version, listeners, phones, trunks, calls by protection
 //	GET /healthz          {"status":"ok"} while the server answers; needs no token
 //	GET /metrics          figures for Prometheus
 //
