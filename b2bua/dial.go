@@ -67,11 +67,7 @@ func (c *Call) dialNext() {
 			c.reason = c.decision.Reason
 		}
 		c.b.l = l
-		uri := c.calledURI()
-		if t := c.p.trunk(c.b.peer); t != nil {
-			uri = t.called(c, uri)
-		}
-		err := c.dial(c.b, l.flowTo(hop, c.target.Host), uri)
+		err := c.dial(c.b, l.flowTo(hop, c.target.Host), c.uriFor(c.b))
 		if err == nil || c.cannotDial(err) {
 			return
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
+	relayer "github.com/sipward/sipward/sip/relay"
 )
 
 // Listener is one socket on which calls come and leave. Exactly one of Packet
@@ -89,6 +90,7 @@ type Proxy struct {
 	jail        *jail
 	up          *upstream
 	trunks      []*trunk
+	relay       *relayer.Relay
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	hub         hub
@@ -118,6 +120,7 @@ type Counters struct {
 	Total, Protected, Refused, Failed                   uint64 // calls
 	StrangersAnswered, StrangersDropped, MalformedCount uint64 // requests and messages
 	Active                                              int    // calls now
+	Subscriptions                                       int    // those that hold now
 }
 
 // New starts a proxy on its listeners.
@@ -145,6 +148,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
+	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
 	p.mu.Lock()
@@ -278,6 +282,7 @@ func (p *Proxy) Counters() Counters {
 		Total: p.counters.total.Load(), Protected: p.counters.protected.Load(), Refused: p.counters.refused.Load(), Failed: p.counters.failed.Load(),
 		StrangersAnswered: p.counters.strangersAnswered.Load(), StrangersDropped: p.counters.strangersDropped.Load(),
 		MalformedCount: p.stack.Malformed(), Active: active,
+		Subscriptions: p.relay.Subscriptions(),
 	}
 }
 
@@ -351,6 +356,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	}
 	left()
 	p.up.close()
+	p.relay.Close()
 	p.stack.Close()
 	p.hub.close()
 	return err

@@ -21,6 +21,9 @@ type destination struct {
 func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []destination, known bool) {
 	w := phonesNow{p: p, now: time.Now()}
 	f := p.plan.Find(string(l.Side), uri.String(), &w)
+	if l.Side == policyOutside && f.Target.Side == route.Outside && p.trunk(f.Target.Peer) != nil {
+		return route.Target{}, nil, false // whoever is outside would call at the account's cost
+	}
 	return f.Target, w.found, f.Kind != route.Nowhere
 }
 

@@ -121,6 +121,15 @@ func (t *trunk) called(c *Call, u sip.URI) sip.URI {
 	return u
 }
 
+// uriFor is the Request-URI of a leg, as its trunk wants it where it has one.
+func (c *Call) uriFor(l *Leg) sip.URI {
+	uri := c.calledURI()
+	if t := c.p.trunk(l.peer); t != nil && l.side == policy.Outside {
+		return t.called(c, uri)
+	}
+	return uri
+}
+
 // caller returns From of a call by the trunk, and the fields that name the caller
 // beside it. Who wants to stay unknown is named to nobody but as the account,
 // which the provider knows anyhow (RFC 3325 section 9.3).
@@ -177,7 +186,7 @@ func (c *Call) answerChallenge(l *Leg, res *sip.Message) bool {
 	if t == nil || l.proved {
 		return false
 	}
-	proof, ok := t.answer("INVITE", l.uri.String(), res)
+	proof, ok := t.answer(&sip.Message{Method: "INVITE", URI: l.uri}, res)
 	if !ok {
 		return false
 	}
@@ -192,14 +201,14 @@ func (c *Call) answerChallenge(l *Leg, res *sip.Message) bool {
 }
 
 // answer is the trunk's [sip.Prover].
-func (t *trunk) answer(method, uri string, res *sip.Message) (sip.Field, bool) {
+func (t *trunk) answer(request, res *sip.Message) (sip.Field, bool) {
 	if t.Credentials.User == "" {
 		return sip.Field{}, false
 	}
 	challenges, field := challengesOf(res)
-	value, err := t.calls.Answer(challenges, "", auth.Request{Method: method, URI: uri})
+	value, err := t.calls.Answer(challenges, "", auth.Request{Method: request.Method, URI: request.URI.String(), Body: request.Body})
 	if err != nil {
-		t.p.log.Warn("the provider's question for the password cannot be answered", "peer", t.Peer, "method", method, "error", err)
+		t.p.log.Warn("the provider's question for the password cannot be answered", "peer", t.Peer, "method", request.Method, "error", err)
 		return sip.Field{}, false
 	}
 	return sip.Field{Name: field, Value: value}, true

@@ -2,7 +2,6 @@ package sip
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 )
@@ -71,7 +70,7 @@ type Dialog struct {
 // Prover answers the question for a password (401 or 407) that a request of a
 // dialog met with: with the field that the request carries when it is sent
 // again, or with false where there is no answer.
-type Prover func(method, uri string, question *Message) (Field, bool)
+type Prover func(request, question *Message) (Field, bool)
 
 // SetProver lets p answer questions for a password to requests of [Dialog.Do]
 // and [Dialog.Bye], each of which is sent once more at most. The initial INVITE
@@ -83,7 +82,7 @@ func (d *Dialog) proof(req, res *Message) (Field, bool) {
 	if d.prove == nil || res == nil || res.Status != 401 && res.Status != 407 {
 		return Field{}, false
 	}
-	return d.prove(req.Method, req.URI.String(), res)
+	return d.prove(req, res)
 }
 
 // peer is the far end of a dialog: what a request to it needs.
@@ -202,22 +201,7 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 // the remote target where that is an address, else to where the peer was last
 // heard from. A connection that still stands is kept. Over TLS the peer must
 // prove the name under which it was called, whatever address it has now.
-func (d *Dialog) hop(p *peer) Flow {
-	next := p.target
-	if len(p.routes) > 0 {
-		if a, err := ParseAddress(p.routes[0]); err == nil {
-			next = a.URI
-		}
-	}
-	if p.flow.conn != nil && !p.flow.conn.isClosed() {
-		return p.flow
-	}
-	addr, ok := next.Addr()
-	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() {
-		return p.flow
-	}
-	return p.flow.listener.FlowTo(netip.AddrPortFrom(addr, uint16(next.Port)), d.name)
-}
+func (d *Dialog) hop(p *peer) Flow { return p.flow.Toward(p.target, p.routes, d.name) }
 
 func (d *Dialog) receive(flow Flow, m *Message) {
 	if d.replaced {

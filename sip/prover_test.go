@@ -21,7 +21,8 @@ func TestQuestionsWithinTheDialog(t *testing.T) {
 				bob.respond(aliceAddr, bob.next("INVITE"), 200, "b")
 				bob.next("ACK")
 				u.do(func() {
-					u.dialog.SetProver(func(method, uri string, question *Message) (Field, bool) {
+					u.dialog.SetProver(func(request, question *Message) (Field, bool) {
+						method, uri := request.Method, request.URI.String()
 						if uri != "sip:bob@192.0.2.2:5060" || question.Get("Proxy-Authenticate") != "Digest x" {
 							t.Errorf("%s %s: %s", method, uri, question.Bytes())
 						}

@@ -241,6 +241,7 @@ func consoleCounters(c b2bua.Counters) console.Counters {
 		CallsRefused:      c.Refused,
 		CallsFailed:       c.Failed,
 		CallsActive:       c.Active,
+		Subscriptions:     c.Subscriptions,
 		StrangersAnswered: c.StrangersAnswered,
 		StrangersDropped:  c.StrangersDropped,
 		MessagesMalformed: c.MalformedCount,

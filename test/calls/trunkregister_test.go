@@ -401,6 +401,75 @@ func TestManyPhonesOneAccount(t *testing.T) {
 	}
 }
 
+// What the provider sends beside calls finds the phone by the number, too, and a
+// message to a number leaves as a call to it would.
+func TestMessagesByATrunk(t *testing.T) {
+	t.Parallel()
+	inBubble(t, withTrunk(oneAddress(), nil, nil), func(t *testing.T, w *world) {
+		p := w.provider(providerAddr)
+		defer p.close()
+		got := make(chan string, 10)
+		w.alice.first = func(in *sip.Incoming) bool {
+			got <- in.Method + " " + string(in.Body)
+			in.Reply(200, "")
+			return true
+		}
+		w.registerAt(t, alicePhone, "carol")
+		time.Sleep(5 * time.Second)
+		send := func(s *sip.Stack, l *sip.Listener, to netip.AddrPort, uri, from, called string) int {
+			n := asked.Add(1)
+			u, _ := sip.ParseURI(uri)
+			m := &sip.Message{Method: "MESSAGE", URI: u}
+			for _, f := range [][2]string{{"Max-Forwards", "70"}, {"From", "<" + from + ">;tag=x"}, {"To", "<" + called + ">"}, {"Call-ID", fmt.Sprint("m", n)}, {"CSeq", "1 MESSAGE"}} {
+				m.Add(f[0], f[1])
+			}
+			m.SetBody("text/plain", []byte("hello"))
+			status := make(chan int, 1)
+			if err := s.Request(sip.RequestOptions{Flow: l.Flow(to), Message: m, Queue: &sip.Queue{}, Handle: func(res *sip.Message, err error) {
+				if err != nil {
+					status <- 0
+				} else if res.Status >= 200 {
+					status <- res.Status
+				}
+			}}); err != nil {
+				t.Fatal(err)
+			}
+			return <-status
+		}
+		if status := send(p.stack, p.lis, outsideA, p.customer(), "sip:+4917@provider.example", "sip:+4930123100@provider.example"); status != 200 {
+			t.Errorf("in: %d", status)
+		} else if m := <-got; m != "MESSAGE hello" {
+			t.Error(m)
+		}
+		messages := make(chan *sip.Message, 10)
+		p.set(func() {
+			p.first = func(in *sip.Incoming) bool {
+				if in.Method != "MESSAGE" {
+					return p.outside(in)
+				}
+				messages <- in.Message
+				status, fields := p.verify(in.Message)
+				if status == 0 {
+					status = 200
+				}
+				in.Reply(status, "", fields...)
+				return true
+			}
+		})
+		if status := send(w.alice.stack, w.alice.lis, insideA, "sip:030555@a.example", "sip:carol@a.example", "sip:030555@a.example"); status != 200 {
+			t.Errorf("out: %d", status)
+		}
+		for range 2 { // the second with the password
+			if m := <-messages; m.URI.String() != "sip:+4930555@provider.example" || m.From().URI.AOR() != "sip:+4930123100@provider.example" || m.To().URI.AOR() != "sip:+4930555@provider.example" {
+				t.Errorf("%s", m.Bytes())
+			}
+		}
+		if status := send(p.stack, p.lis, outsideA, p.customer(), "sip:+4917@provider.example", "sip:00900@provider.example"); status != 404 {
+			t.Errorf("from outside to outside: %d", status)
+		}
+	})
+}
+
 // Nobody outside calls at the account's cost, whatever the routes say.
 func TestOutsideNeverLeavesByATrunk(t *testing.T) {
 	t.Parallel()
