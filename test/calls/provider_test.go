@@ -29,6 +29,7 @@ type provider struct {
 	mu        sync.Mutex
 	registers []*sip.Message // as they came
 	invites   []*sip.Message
+	messages  []*sip.Message
 	asked     []string // methods within dialogs that were asked for the password
 	contact   string   // where the customer is registered; "" nowhere
 	expires   string   // granted
@@ -78,9 +79,15 @@ func (p *provider) outside(in *sip.Incoming) bool {
 		p.registers = append(p.registers, in.Message)
 	case "INVITE":
 		p.invites = append(p.invites, in.Message)
+	case "MESSAGE":
+		p.messages = append(p.messages, in.Message)
 	}
 	if status, fields := p.verify(in.Message); status != 0 {
 		in.Reply(status, "", fields...)
+		return true
+	}
+	if in.Method == "MESSAGE" {
+		in.Reply(200, "")
 		return true
 	}
 	if in.Method != "REGISTER" {
