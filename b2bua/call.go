@@ -134,6 +134,7 @@ func (c *Call) start() {
 	}
 	c.reason = c.decision.Reason
 	c.emit("call-started")
+	c.a.prove()
 	if c.a.side == policy.Inside && c.b.side == policy.Inside && c.decision.Mode == policy.Require {
 		// Phones inside speak in clear: no leg of such a call could be protected.
 		sentence := "This call must be encrypted, and calls between phones inside never are"
@@ -177,7 +178,7 @@ func (c *Call) resolved(hops []route.Hop, err error) {
 		c.refuse(502, "Bad Gateway", "the next hop "+c.target.Host+" was not found")
 		return
 	}
-	c.hops = hops
+	c.hops = c.p.registeredFirst(c.target.Peer, hops)
 	c.dialNext()
 }
 

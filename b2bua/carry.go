@@ -10,7 +10,6 @@ import (
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
-	"github.com/sipward/sipward/sip/auth"
 	relayer "github.com/sipward/sipward/sip/relay"
 )
 
@@ -164,7 +163,7 @@ func (c *Call) waysToPhones() (ways []relayer.Way) {
 		if leg.l = c.p.listenerOf(d.flow); leg.l == nil || err != nil {
 			continue
 		}
-		from, to := c.identities(leg)
+		from, to, _ := c.identities(leg)
 		ways = append(ways, relayer.Way{Flow: d.flow, URI: uri, From: from, To: to, Routes: d.routes})
 	}
 	return ways
@@ -191,8 +190,9 @@ func (c *Call) waysTo(hops []route.Hop) (ways []relayer.Way, sentence string) {
 				continue
 			}
 		}
-		from, to := c.identities(leg)
-		ways = append(ways, relayer.Way{Flow: leg.l.flowTo(hop, c.target.Host), URI: c.calledURI(), From: from, To: to, Routes: c.routes})
+		leg.uri = c.uriFor(leg)
+		from, to, _ := c.identities(leg)
+		ways = append(ways, relayer.Way{Flow: leg.l.flowTo(hop, c.target.Host), URI: leg.uri, From: from, To: to, Routes: c.routes})
 	}
 	if len(ways) > 0 {
 		sentence = ""
@@ -217,7 +217,7 @@ func (c *Call) onward(request *relayer.Request, ways []relayer.Way) {
 	}
 	if t := c.p.trunk(c.b.peer); t != nil {
 		o.Passwords = false
-		o.Answer = func(challenge, request *sip.Message) (sip.Field, bool) { return c.p.answerFor(t, challenge, request) }
+		o.Answer = func(challenge, request *sip.Message) (sip.Field, bool) { return t.answer(request, challenge) }
 	}
 	request.Send(o)
 }
@@ -229,24 +229,4 @@ func (p *Proxy) veil(f sip.Flow) *relayer.Veil {
 	return &relayer.Veil{By: shown, Hide: func(a netip.Addr) bool {
 		return p.isInside(a) || (a.IsPrivate() || a.IsLinkLocalUnicast()) && !shown.IsPrivate() && !shown.IsLinkLocalUnicast()
 	}}
-}
-
-// answerFor answers a provider's question for a trunk's password.
-func (p *Proxy) answerFor(t *Trunk, challenge, request *sip.Message) (sip.Field, bool) {
-	field, name := "WWW-Authenticate", "Authorization"
-	if challenge.Status == 407 {
-		field, name = "Proxy-Authenticate", "Proxy-Authorization"
-	}
-	var challenges []string
-	for _, f := range challenge.Fields {
-		if strings.EqualFold(f.Name, field) {
-			challenges = append(challenges, f.Value)
-		}
-	}
-	value, err := auth.Answer(t.Credentials, challenges, "", auth.Request{Method: request.Method, URI: request.URI.String(), Body: request.Body})
-	if err != nil {
-		p.log.Warn("the provider's challenge cannot be answered", "peer", t.Peer, "method", request.Method, "error", err)
-		return sip.Field{}, false
-	}
-	return sip.Field{Name: name, Value: value}, true
 }

@@ -63,7 +63,7 @@ func (c *Call) dialNext() {
 			c.reason = c.decision.Reason
 		}
 		c.b.l, c.b.routes = l, c.routes
-		err := c.dial(c.b, l.flowTo(hop, c.target.Host), c.calledURI())
+		err := c.dial(c.b, l.flowTo(hop, c.target.Host), c.uriFor(c.b))
 		if err == nil || c.cannotDial(err) {
 			return
 		}
@@ -168,13 +168,15 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	} else if init != "" {
 		fields = append(fields, sip.Field{Name: "DH-Init", Value: init})
 	}
-	from, to := c.identities(l)
+	from, to, named := c.identities(l)
+	fields = append(fields, named...)
 	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, Routes: l.routes, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
 		Fields: fields, AckFields: append(require, proof...), ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
 	if err != nil {
 		return err
 	}
 	l.dialog = d
+	l.prove()
 	c.branches = append(c.branches, l)
 	c.waitForAnswer()
 	c.changed(Calling)
@@ -198,18 +200,21 @@ func (c *Call) waitForAnswer() {
 
 // identities returns From and To of the B leg. An address of the inside that
 // stands there for want of a domain does not leave: the caller's becomes that
-// of the listener, the callee's that of the Request-URI.
-func (c *Call) identities(l *Leg) (from, to sip.Address) {
+// of the listener, the callee's that of the Request-URI. A trunk has its own
+// names for both, and fields that name the caller beside From.
+func (c *Call) identities(l *Leg) (from, to sip.Address, named []sip.Field) {
 	from, to = c.invite.From(), c.invite.To()
 	from.Params, to.Params = "", ""
 	from.URI.Params, to.URI.Params = "", ""
 	if l.side != policy.Outside {
-		return from, to
+		return from, to, nil
 	}
-	if c.private() {
+	if t := c.p.trunk(l.peer); t != nil {
+		from, named = t.caller(from, c.private())
+		to = sip.Address{URI: l.uri}
+		to.URI.Port, to.URI.Params = 0, ""
+	} else if c.private() {
 		from = anonymous
-	} else if t := c.p.trunk(l.peer); t != nil {
-		from.URI = t.From
 	}
 	if addr, isAddr := from.URI.Addr(); isAddr && c.p.isInside(addr) {
 		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
@@ -223,7 +228,7 @@ func (c *Call) identities(l *Leg) (from, to sip.Address) {
 		called := c.calledURI()
 		to.URI.User, to.URI.Host, to.URI.Port = called.User, called.Host, 0
 	}
-	return from, to
+	return from, to, named
 }
 
 // provisional: a response between 101 and 199 came from a candidate.
@@ -338,9 +343,10 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 // alone knows the answer. Its next INVITE has a new share.
 //
 // A phone with an account here is not asked: it would answer a stranger with
-// what its password for this proxy can be guessed from.
+// what its password for this proxy can be guessed from. Nor is one that calls by a
+// trunk: the question is for the account's password.
 func (c *Call) passChallenge(res *sip.Message) {
-	if c.a.side != policy.Inside || c.p.home(c.invite.From().URI) {
+	if c.a.side != policy.Inside || c.p.home(c.invite.From().URI) || c.p.trunk(c.target.Peer) != nil {
 		c.refuse(403, "Forbidden (the other side asks for a password)", "the other side asks for a password")
 		return
 	}

@@ -117,10 +117,14 @@ func (p *Proxy) foreign(in *sip.Incoming) bool {
 }
 
 // peerOf names the listed peer that a request comes from. On the outside a
-// peer is known by its address: a From is only a claim.
+// peer is known by its address, or by what its registrar was told: a From is
+// only a claim.
 func (p *Proxy) peerOf(in *sip.Incoming, l *listener) string {
 	if l.Side != policyOutside {
 		return ""
+	}
+	if t := p.trunkOf(in); t != nil {
+		return t.Peer
 	}
 	return p.o.Peer("", in.Flow.Remote().Addr())
 }

@@ -77,7 +77,7 @@ type Options struct {
 	Emergency  route.Emergency
 	// Record hears of each call that has ended; nil: nothing is kept.
 	Record interface{ Add(record.Call) }
-	Trunks []Trunk // accounts at providers
+	Trunks []Trunk // accounts at providers, no two of one peer
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
 	Aliases   *route.Aliases
@@ -98,6 +98,7 @@ type Proxy struct {
 	answers     *guard         // of refusals to those inside
 	jail        *jail
 	up          *upstream
+	trunks      []*trunk
 	relay       *relayer.Relay
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
@@ -196,6 +197,12 @@ func New(o Options) (*Proxy, error) {
 	if err := p.restoreAccounts(time.Now()); err != nil {
 		go p.stack.Close()
 		return nil, fmt.Errorf("b2bua: registrations elsewhere: %w", err)
+	}
+	for _, t := range o.Trunks {
+		p.trunks = append(p.trunks, p.newTrunk(t))
+	}
+	for _, t := range p.trunks {
+		t.start()
 	}
 	return p, nil
 }
@@ -323,6 +330,7 @@ func (p *Proxy) checkIdle() {
 
 // Shutdown refuses new calls, ends the running ones with BYE or CANCEL, waits
 // until the far ends have answered or ctx is done, and closes the listeners.
+// Registrations of trunks are taken back, for which two seconds are given.
 // The media engine stays the caller's.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
@@ -333,6 +341,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	}
 	p.checkIdle()
 	p.mu.Unlock()
+	left := p.leaveTrunks(ctx)
 	for _, c := range calls {
 		c.queue.Post(func() { c.hangup("sipward is shutting down") })
 	}
@@ -345,6 +354,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 			c.queue.Post(func() { c.finish("abandoned") })
 		}
 	}
+	left()
 	p.up.close()
 	p.relay.Close()
 	p.stack.Close()

@@ -22,6 +22,9 @@ type destination struct {
 func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []destination, known bool) {
 	w := phonesNow{p: p, now: time.Now()}
 	f := p.plan.Find(string(l.Side), uri.String(), &w)
+	if l.Side == policyOutside && f.Target.Side == route.Outside && p.trunk(f.Target.Peer) != nil {
+		return route.Target{}, nil, false // whoever is outside would call at the account's cost
+	}
 	return f.Target, w.found, f.Kind != route.Nowhere
 }
 
@@ -58,6 +61,9 @@ func (p *Proxy) goalOf(in *sip.Incoming, l *listener) (g goal, ok bool) {
 		}
 	case p.peerOf(in, l) == "":
 		g.payer = suspected(networkOf(in.Flow.Remote().Addr()), "")
+	}
+	if t := p.trunk(p.peerOf(in, l)); t != nil {
+		in.Message = t.led(in, l)
 	}
 	g.target, g.phones, g.known = p.target(in.URI, l)
 	g.target, g.routes = p.alongServices(in, l, g.target)

@@ -22,6 +22,7 @@ func (d *document) check(c *Config) {
 	d.checkGroups(c)
 	d.checkRegistrar(c)
 	d.checkEmergency(c)
+	d.checkTrunks(c)
 }
 
 func at(list string, i int, key string) string {
@@ -170,10 +171,6 @@ func (d *document) checkRoutes(c *Config) {
 		}
 		transports[string(l.Side)] = append(transports[string(l.Side)], l.Transports...)
 	}
-	peers := map[string]bool{}
-	for _, p := range c.Peers {
-		peers[p.Name] = true
-	}
 	for i, r := range c.StaticRoutes {
 		if r.Side != "" {
 			u, err := route.ParseNextHop(r.To)
@@ -187,17 +184,24 @@ func (d *document) checkRoutes(c *Config) {
 		if r.From != "" && len(transports[r.From]) == 0 {
 			d.fail(at("routes", i, "from"), "there is no %s listener, so no call comes from there", r.From)
 		}
-		if r.Peer != "" && !peers[r.Peer] {
-			names := make([]string, 0, len(c.Peers))
-			for _, p := range c.Peers {
-				names = append(names, p.Name)
-			}
-			if len(names) == 0 {
-				d.fail(at("routes", i, "peer"), "%s is no listed peer; add it under peers", show(r.Peer))
-			} else {
-				d.unknownWord(at("routes", i, "peer"), r.Peer, names[:min(len(names), 10)])
-			}
+		if r.Peer != "" {
+			d.listedPeer(at("routes", i, "peer"), r.Peer, c)
 		}
+	}
+}
+
+// listedPeer asks that a name is one of the peers'.
+func (d *document) listedPeer(path, name string, c *Config) {
+	names := make([]string, 0, len(c.Peers))
+	for _, p := range c.Peers {
+		names = append(names, p.Name)
+	}
+	switch {
+	case slices.Contains(names, name):
+	case len(names) == 0:
+		d.fail(path, "%s is no listed peer; add it under peers", show(name))
+	default:
+		d.unknownWord(path, name, names[:min(len(names), 10)])
 	}
 }
 
@@ -228,7 +232,7 @@ func (d *document) checkPeers(c *Config) {
 		}
 	}
 	for i, l := range c.Listeners {
-		if l.Accept == AcceptPeers && !anyNetwork && !d.failed("peers") {
+		if l.Accept == AcceptPeers && !anyNetwork && !c.registers() && !d.failed("peers") {
 			d.fail(at("listeners", i, "accept"), "no listed peer has networks, and by its network alone a peer is let in; add them under peers, or write accept: anyone")
 		}
 	}

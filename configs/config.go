@@ -62,6 +62,7 @@ type Config struct {
 	AliasList     []route.Alias // in their order; see Aliases
 	Limits        Limits
 	Emergency     Emergency // the zero value: no call is one; see EmergencyTarget
+	Trunks        []Trunk   // accounts at providers
 	TestAddresses bool      // sip:echo@... and sip:sas@... answer
 	State         string    // as written: a path, off, or "" for the default; see StateFile
 	Records       string    // folder of the record of calls, "" for none
@@ -134,6 +135,9 @@ func (c *Config) beside(folder string) {
 	}
 	if c.State != StateOff {
 		paths = append(paths, &c.State)
+	}
+	for i := range c.Trunks {
+		paths = append(paths, &c.Trunks[i].PasswordFile)
 	}
 	for i := range c.Listeners {
 		t := &c.Listeners[i].TLS

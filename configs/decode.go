@@ -21,7 +21,7 @@ var (
 // unless decode found no keys at all.
 func (d *document) decode(top value, c *Config) bool {
 	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log",
-		"registrar", "aliases", "emergency", "test_addresses", "state", "records", "limits")
+		"registrar", "aliases", "emergency", "trunks", "test_addresses", "state", "records", "limits")
 	if f == nil {
 		return false
 	}
@@ -45,6 +45,9 @@ func (d *document) decode(top value, c *Config) bool {
 	}
 	d.emergency(f["emergency"], c)
 	d.limits(f["limits"], c)
+	for _, v := range d.elements(f, "trunks") {
+		c.Trunks = append(c.Trunks, d.trunk(v))
+	}
 	if v, ok := f["test_addresses"]; ok {
 		c.TestAddresses = d.boolean(v)
 	}

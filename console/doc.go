@@ -5,7 +5,7 @@
 //	GET /api/calls        the live calls, a JSON array of b2bua.View, oldest first
 //	GET /api/calls/{id}   one of them; 404 when there is none
 //	GET /api/events       what happens to calls, as server-sent events
-//	GET /api/status       how the sipward is: version, listeners, phones, calls by protection,
+//	GET /api/status       how the sipward is: version, listeners, phones, trunks, calls by protection,
 //	                      and who is blocked: source, user, why, how often, until when
 //	POST /api/unblock     {"source":"192.0.2.9","user":"alice"} lets them try again at once; "all" stands
 //	                      for every source, no user for every user; answers {"freed":1}

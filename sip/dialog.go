@@ -64,6 +64,25 @@ type Dialog struct {
 	replaced  bool   // the Call-ID belongs to a newer INVITE
 	clients   []*clientTx
 	servers   []*ServerTx
+	prove     Prover
+}
+
+// Prover answers the question for a password (401 or 407) that a request of a
+// dialog met with: with the field that the request carries when it is sent
+// again, or with false where there is no answer.
+type Prover func(request, question *Message) (Field, bool)
+
+// SetProver lets p answer questions for a password to requests of [Dialog.Do]
+// and [Dialog.Bye], each of which is sent once more at most. The initial INVITE
+// is its user's to send again, as a new one. It must be called on the queue.
+func (d *Dialog) SetProver(p Prover) { d.prove = p }
+
+// proof returns the answer to a response that asks for a password.
+func (d *Dialog) proof(req, res *Message) (Field, bool) {
+	if d.prove == nil || res == nil || res.Status != 401 && res.Status != 407 {
+		return Field{}, false
+	}
+	return d.prove(req, res)
 }
 
 // peer is the far end of a dialog: what a request to it needs.

@@ -96,6 +96,10 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
+	accounts, err := trunks(cfg)
+	if err != nil {
+		return d, err
+	}
 	o := b2bua.Options{
 		Listeners:  listeners,
 		Routes:     table,
@@ -108,6 +112,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Domains:    cfg.Registrar.Domains,
 		Registered: registered,
 		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Trunks:     accounts,
 		Aliases:    cfg.Aliases(),
 		Limits: b2bua.Limits{
 			Calls:             cfg.Limits.Calls,
@@ -232,7 +237,7 @@ func (d *daemon) serveAPI() error {
 
 // status says how the daemon is, but for its calls, which the console counts.
 func (d *daemon) status() console.Status {
-	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked()}
+	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked(), Trunks: d.proxy.Trunks()}
 	for _, sock := range d.sockets {
 		l := d.cfg.Listeners[sock.listener]
 		shown := sock.advertise

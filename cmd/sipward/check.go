@@ -125,6 +125,13 @@ func summarize(out io.Writer, cfg *configs.Config, warnings int) {
 	for _, p := range cfg.Peers {
 		fmt.Fprintf(w, "peer\t%s\t%s\n", p.Name, strings.Join(append(p.Domains[:len(p.Domains):len(p.Domains)], texts(p.Networks)...), ", "))
 	}
+	for _, t := range cfg.Trunks {
+		how := "does not register"
+		if t.Register {
+			how = "registers as " + t.User
+		}
+		fmt.Fprintf(w, "trunk\t%s\t%s at %s, calls as %s\n", t.Peer, how, t.Server, t.From)
+	}
 	for _, r := range cfg.Rules.List {
 		fmt.Fprintf(w, "rule\t%s\t%s, from %s to %s\n", r.Name, r.Mode, party(r.From), party(r.To))
 	}

@@ -29,6 +29,7 @@ func (e *explainer) walk(ctx context.Context) {
 		t := e.cfg.EmergencyTarget()
 		e.step("emergency", "emergency", "a call for help, before everything else: to %s, %s", t.URI, t.Side)
 		e.target(t)
+		e.byTrunk(t, true)
 		e.ends(outcomePlain, "The call goes to %s at once, without a password and not encrypted, so that nothing can hold it up.", t.Host)
 		return
 	}
@@ -43,6 +44,9 @@ func (e *explainer) walk(ctx context.Context) {
 		return
 	}
 	e.target(t)
+	if !e.byTrunk(t, false) {
+		return
+	}
 	addr, err := netip.ParseAddr(t.Host)
 	byName := err != nil && !e.phoneTarget(t)
 	d := e.decide(t, addr)
@@ -113,10 +117,11 @@ func (e *explainer) findElsewhere() (route.Target, bool) {
 
 // find looks where the call goes.
 func (e *explainer) find() (route.Target, bool) {
-	f := e.plan.Find(string(e.side), e.to.String(), e)
+	called := e.led(e.to)
+	f := e.plan.Find(string(e.side), called.String(), e)
 	uri, err := sip.ParseURI(f.Meant)
 	if err != nil {
-		uri = e.to
+		uri = called
 	}
 	if f.Alias >= 0 {
 		e.step("alias", fmt.Sprintf("aliases[%d]", f.Alias), "%q stands for %s", e.cfg.AliasList[f.Alias].Match, uri.String())

@@ -208,11 +208,15 @@ type phone struct {
 	heard        chan []byte
 }
 
-func (w *world) phone(name string, at, proxy netip.AddrPort) *phone {
+// phone starts one; what setup changes holds from the first request on.
+func (w *world) phone(name string, at, proxy netip.AddrPort, setup ...func(*phone)) *phone {
 	p := &phone{t: w.t, name: name, proxy: proxy, events: make(chan string, 100), heard: make(chan []byte, 10000)}
 	p.rtp = w.listen(netip.AddrPortFrom(at.Addr(), 4000))
 	p.rtcp = w.listen(netip.AddrPortFrom(at.Addr(), 4001))
 	p.body = func() []byte { return []byte(phoneSDP(at.Addr(), 4000)) }
+	for _, f := range setup {
+		f(p)
+	}
 	p.stack = sip.NewStack(sip.Options{Handler: p.incoming, UserAgent: "plain phone", Log: testLog(w.t).With("phone", name)})
 	l, err := p.stack.Listen(sip.ListenerOptions{Name: name, Packet: w.listen(at)})
 	if err != nil {
