@@ -89,14 +89,14 @@ func (k *keeper) run(done <-chan struct{}) {
 // ping sends a keep-alive and returns the connection that takes it, with the
 // reads that it had before.
 func (k *keeper) ping() (c *streamConn, reads uint64) {
-	l := k.flow.listener
-	if l.packet != nil {
-		l.packet.WriteTo(keepAlive, net.UDPAddrFromAddrPort(k.flow.remote))
+	at := k.flow.listener.bound.Load()
+	if at.packet != nil {
+		at.packet.WriteTo(keepAlive, net.UDPAddrFromAddrPort(k.flow.remote))
 		return nil, 0
 	}
 	c = k.flow.conn
 	if c == nil || c.isClosed() {
-		c = l.streams.standing(peerKey{k.flow.remote, k.flow.name})
+		c = at.streams.standing(peerKey{k.flow.remote, k.flow.name})
 	}
 	if c != nil {
 		reads = c.reads.Load()
