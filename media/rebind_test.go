@@ -19,7 +19,7 @@ func TestConformRebind(t *testing.T) {
 		j.protect(t, gcm256, ProtectOptions{}, ProtectOptions{})
 		old, _ := j.sessions[0].Local(B)
 		var ssrc uint32
-		var number uint16
+		var number, back uint16
 		for seq := range uint16(200) {
 			if seq == 100 {
 				if err := j.sessions[0].Rebind(B, elsewhere); err != nil {
@@ -40,7 +40,8 @@ func TestConformRebind(t *testing.T) {
 				j.sessions[1].SetRemote(B, Remote{RTP: rtp, RTCP: rtcp})
 			}
 			if seq < 100 || seq >= 150 {
-				other.send(other.rtp, voice(2, seq), j.phonePort(1))
+				other.send(other.rtp, voice(2, back), j.phonePort(1))
+				back++
 				phone.read(phone.rtp)
 			}
 		}
