@@ -124,6 +124,7 @@ func (c *Call) acked(ack *sip.Message) {
 		}
 	}
 	c.changed(Established)
+	c.renewMoved()
 }
 
 // answerFromAck takes the answer of a delayed offer out of the ACK and sends

@@ -35,7 +35,10 @@ type Listener struct {
 	// PeersOnly makes an outside listener deaf to sources that are no listed
 	// peer's.
 	PeersOnly bool
-	Dial      func(context.Context, netip.AddrPort) (net.Conn, error)
+	// Moves says that Move may give the listener another address: what is
+	// registered elsewhere under it is renewed often.
+	Moves bool
+	Dial  func(context.Context, netip.AddrPort) (net.Conn, error)
 }
 
 // Options of a proxy. Routes, Policy and Media are needed.
@@ -80,7 +83,8 @@ type Proxy struct {
 	stack       *sip.Stack
 	listeners   []*listener
 	byFlow      map[*sip.Listener]*listener
-	hide        []netip.Prefix // networks of the inside
+	hide        atomic.Pointer[[]netip.Prefix] // networks of the inside
+	moving      sync.Mutex                     // held by Move
 	guard       *guard
 	jail        *jail
 	up          *upstream
@@ -99,10 +103,31 @@ type Proxy struct {
 // listener is a Listener at work.
 type listener struct {
 	Listener
-	sip   *sip.Listener
-	media netip.Addr // where media is received
+	sip *sip.Listener
+	at  atomic.Pointer[mediaPlace]
+}
+
+// mediaPlace is where media of a listener's legs is received.
+type mediaPlace struct {
+	addr  netip.Addr
 	shown netip.Addr // what SDP names for it: behind a NAT, not the same
 }
+
+// settle works out where media is received, from where the socket is.
+func (l *listener) settle(advertise netip.AddrPort) {
+	at := &mediaPlace{addr: l.Media}
+	if !at.addr.IsValid() {
+		at.addr = l.sip.Local().Addr()
+	}
+	at.shown = at.addr
+	if advertise.IsValid() {
+		at.shown = advertise.Addr()
+	}
+	l.at.Store(at)
+}
+
+func (l *listener) media() netip.Addr { return l.at.Load().addr }
+func (l *listener) shown() netip.Addr { return l.at.Load().shown }
 
 type counters struct {
 	total, protected, refused, failed, strangersAnswered, strangersDropped atomic.Uint64
@@ -150,23 +175,31 @@ func New(o Options) (*Proxy, error) {
 			go p.stack.Close()
 			return nil, fmt.Errorf("b2bua: %w", err)
 		}
-		l := &listener{Listener: lo, sip: sl, media: lo.Media}
-		if !l.media.IsValid() {
-			l.media = sl.Local().Addr()
-		}
-		l.shown = l.media
-		if lo.Advertise.IsValid() {
-			l.shown = lo.Advertise.Addr()
-		}
-		if l.Side == policy.Inside {
-			p.hide = append(p.hide, l.Networks...)
-			p.hide = append(p.hide, netip.PrefixFrom(sl.Local().Addr(), sl.Local().Addr().BitLen()))
-		}
+		l := &listener{Listener: lo, sip: sl}
+		l.settle(lo.Advertise)
 		p.listeners = append(p.listeners, l)
 		p.byFlow[sl] = l
 	}
+	p.hideInside()
 	p.preferStreams()
 	return p, nil
+}
+
+// hideInside collects the addresses that no message to the outside names: the
+// inside's networks, the addresses of the listeners there, and those given in
+// addition.
+func (p *Proxy) hideInside(more ...netip.Addr) {
+	var hide []netip.Prefix
+	for _, l := range p.listeners {
+		if l.Side == policy.Inside {
+			hide = append(hide, l.Networks...)
+			more = append(more, l.sip.Local().Addr())
+		}
+	}
+	for _, addr := range more {
+		hide = append(hide, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	p.hide.Store(&hide)
 }
 
 // preferStreams lets requests that outgrow a datagram leave an outside UDP
@@ -219,7 +252,7 @@ func (p *Proxy) pick(side policy.Side, network string, addr netip.Addr) *listene
 // isInside says whether an address belongs to the inside: a listener's own, or
 // one of its networks.
 func (p *Proxy) isInside(addr netip.Addr) bool {
-	for _, n := range p.hide {
+	for _, n := range *p.hide.Load() {
 		if n.Contains(addr) {
 			return true
 		}

@@ -303,7 +303,7 @@ func (r *registration) settle(res *sip.Message) (contacts []sip.Field) {
 			a.stop()
 		}
 		a.stop = r.p.stack.KeepAlive(r.flow, every, nil)
-		contacts = append(contacts, sip.Field{Name: "Contact", Value: "<" + a.contact + ">;expires=" + seconds(d)})
+		contacts = append(contacts, sip.Field{Name: "Contact", Value: "<" + a.contact + ">;expires=" + seconds(r.p.told(r.flow, d))})
 		if r.p.o.Registered != nil {
 			r.p.o.Registered(r.in.To().URI.AOR(), a.contact, true)
 		}

@@ -25,8 +25,9 @@ type keeper struct {
 
 // KeepAlive says whether the way to an end's peer is kept open while nothing is
 // sent to it, for the NATs on it (RFC 6263): where no RTP or no RTCP left for 15
-// s, an empty datagram goes to the peer's RTP or RTCP address, or, under keys, an
-// SRTCP packet with an empty receiver report to the latter. An end that is Closed
+// s, an empty datagram goes to the peer's RTP or RTCP address, or, under keys that the
+// peer has shown to have, an SRTCP packet with an empty receiver report to the
+// latter; before, Probe alone speaks under them. An end that is Closed
 // or Waiting, or whose peer holds with the address 0.0.0.0, gets none.
 func (s *Session) KeepAlive(e End, on bool) {
 	s.do(func(time.Duration) { s.ends[e].alive.on = on })
@@ -82,7 +83,7 @@ func (s *Session) keepEndAlive(e End) {
 			continue
 		}
 		lane.quiet = 0
-		if what == kindRTCP && end.mode == Protected && end.keys.send != nil {
+		if what == kindRTCP && end.mode == Protected && end.keys.send != nil && end.keys.confirmed {
 			report := appendEmptyReport(s.worker.net.buffer(), end.numbering.streams[0].own)
 			if report, err := end.keys.protect(report, what); err == nil {
 				end.emit(from, to, report)

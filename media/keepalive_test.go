@@ -92,7 +92,12 @@ func TestKeepAlivesUnderKeys(t *testing.T) {
 		}
 		m.session.KeepAlive(B, true)
 		keys := newFarKeys(t, theirs)
-		time.Sleep(40 * time.Second)
+		time.Sleep(16 * time.Second)
+		if rtp, rtcp, empty := far.heard(); rtp != 1 || rtcp != 1 || empty != 2 {
+			t.Errorf("before the confirmation %d to RTP, %d to RTCP, %d empty; want 1, 1, 2", rtp, rtcp, empty)
+		}
+		m.far.WriteTo(keys.seal(voice(2, 1)), m.toFar)
+		time.Sleep(31 * time.Second)
 		if packets := got(m.far); len(packets) != 2 || len(packets[0]) != 0 {
 			t.Errorf("to RTP: %x, want 2 empty ones", packets)
 		}

@@ -30,6 +30,8 @@ var (
 	outsideB     = netip.MustParseAddrPort("198.51.100.1:5060")
 	insideB      = netip.MustParseAddrPort("10.2.0.1:5062")
 	bobPhone     = netip.MustParseAddrPort("10.2.0.2:5060")
+	awayA        = netip.MustParseAddrPort("203.0.113.1:5060") // where the outside listeners move to
+	awayB        = netip.MustParseAddrPort("203.0.113.2:5060")
 	strangerAddr = netip.MustParseAddrPort("203.0.113.66:5060")
 )
 
