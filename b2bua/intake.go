@@ -121,7 +121,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		in.Reply(483, "")
 		return
 	}
-	emergency := l.Side == policyInside && p.isEmergency(in.URI)
+	emergency := l.Side == policyInside && p.o.Emergency.Called(in.URI.String(), in.URI.User)
 	if s := in.URI.Scheme; s != "sip" && s != "sips" && !emergency {
 		in.Reply(416, "")
 		return

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
 )
 
@@ -20,6 +22,31 @@ type Place struct {
 	// address is still there.
 	Linger time.Duration
 	Dial   func(context.Context, netip.AddrPort) (net.Conn, error)
+}
+
+// ground is what follows from where the listeners are.
+type ground struct {
+	hide []netip.Prefix // networks of the inside: no message to the outside names them
+	plan route.Plan
+}
+
+// survey looks anew where the listeners are. Further addresses are hidden like
+// those of the inside.
+func (p *Proxy) survey(hidden ...netip.Addr) {
+	o := &p.o
+	g := &ground{plan: route.Plan{Emergency: o.Emergency, Aliases: o.Aliases, Routes: o.Routes, Peer: o.Peer,
+		Home: route.Home{Domains: o.Domains, Registrar: o.Registrar != nil}}}
+	for _, l := range p.listeners {
+		g.plan.Home.Addresses = append(g.plan.Home.Addresses, l.sip.Local(), l.sip.Advertised())
+		if l.Side == policy.Inside {
+			g.hide = append(g.hide, l.Networks...)
+			hidden = append(hidden, l.sip.Local().Addr())
+		}
+	}
+	for _, addr := range hidden {
+		g.hide = append(g.hide, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	p.ground.Store(g)
 }
 
 // shortGrant is what a phone is told that an account elsewhere is good for where
@@ -46,7 +73,11 @@ func (p *Proxy) Move(name, network string, to Place) error {
 		return fmt.Errorf("b2bua: %w", err)
 	}
 	l.settle(to.Advertise)
-	p.hideInside(old.Addr())
+	if l.Side == policy.Inside {
+		p.survey(old.Addr()) // calls and descriptions may still name it
+	} else {
+		p.survey()
+	}
 	p.log.Info("address has changed", "listener", name, "network", network, "from", old, "to", l.sip.Local(), "known as", l.sip.Advertised(), "before", shown)
 	p.mu.Lock()
 	calls := make([]*Call, 0, len(p.calls))

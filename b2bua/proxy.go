@@ -52,7 +52,7 @@ type Options struct {
 	Peer     func(host string, addr netip.Addr) string
 	Media    *media.Engine
 	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
 	MaxCalls int                 // calls at once; 0: 4096
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
@@ -67,7 +67,7 @@ type Options struct {
 	Users func(user string) bool
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
-	Emergency  Emergency
+	Emergency  route.Emergency
 	Trunks     []Trunk // accounts at providers
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
@@ -83,8 +83,8 @@ type Proxy struct {
 	stack       *sip.Stack
 	listeners   []*listener
 	byFlow      map[*sip.Listener]*listener
-	hide        atomic.Pointer[[]netip.Prefix] // networks of the inside
-	moving      sync.Mutex                     // held by Move
+	ground      atomic.Pointer[ground]
+	moving      sync.Mutex // held by Move
 	guard       *guard
 	jail        *jail
 	up          *upstream
@@ -152,7 +152,7 @@ func New(o Options) (*Proxy, error) {
 		o.Groups = []string{keyexchange.GroupX25519MLKEM768, keyexchange.GroupX25519}
 	}
 	if o.Suites == nil {
-		o.Suites = keyexchange.Suites()
+		o.Suites = commonSuites()
 	}
 	if o.MaxCalls == 0 {
 		o.MaxCalls = 4096
@@ -180,26 +180,9 @@ func New(o Options) (*Proxy, error) {
 		p.listeners = append(p.listeners, l)
 		p.byFlow[sl] = l
 	}
-	p.hideInside()
+	p.survey()
 	p.preferStreams()
 	return p, nil
-}
-
-// hideInside collects the addresses that no message to the outside names: the
-// inside's networks, the addresses of the listeners there, and those given in
-// addition.
-func (p *Proxy) hideInside(more ...netip.Addr) {
-	var hide []netip.Prefix
-	for _, l := range p.listeners {
-		if l.Side == policy.Inside {
-			hide = append(hide, l.Networks...)
-			more = append(more, l.sip.Local().Addr())
-		}
-	}
-	for _, addr := range more {
-		hide = append(hide, netip.PrefixFrom(addr, addr.BitLen()))
-	}
-	p.hide.Store(&hide)
 }
 
 // preferStreams lets requests that outgrow a datagram leave an outside UDP
@@ -252,32 +235,12 @@ func (p *Proxy) pick(side policy.Side, network string, addr netip.Addr) *listene
 // isInside says whether an address belongs to the inside: a listener's own, or
 // one of its networks.
 func (p *Proxy) isInside(addr netip.Addr) bool {
-	for _, n := range *p.hide.Load() {
+	for _, n := range p.ground.Load().hide {
 		if n.Contains(addr) {
 			return true
 		}
 	}
 	return addr.IsLoopback()
-}
-
-// own says whether a URI's host and port are one of the proxy's listeners.
-func (p *Proxy) own(u sip.URI) bool {
-	addr, ok := u.Addr()
-	if !ok {
-		return false
-	}
-	port := u.Port
-	if port == 0 {
-		port = 5060
-	}
-	for _, l := range p.listeners {
-		for _, ap := range []netip.AddrPort{l.sip.Local(), l.sip.Advertised()} {
-			if ap.Addr() == addr && int(ap.Port()) == port {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Calls returns the live calls, oldest first.

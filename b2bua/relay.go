@@ -82,7 +82,7 @@ func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
 		r.SessionVersion = strconv.FormatUint(v+to.renewed, 10)
 	}
 	if to.side == policy.Outside {
-		r.Hide = *c.p.hide.Load()
+		r.Hide = c.p.ground.Load().hide
 	}
 	return r
 }

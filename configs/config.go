@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
@@ -21,7 +22,9 @@ const (
 
 var (
 	knownGroups = []string{groupHybrid, groupClassic}
-	knownSuites = []string{"AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
+	// commonSuites are those that every sipward has, and the default.
+	commonSuites = []string{"AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
+	knownSuites  = append(slices.Clone(commonSuites), "AEAD_ARIA_256_GCM", "X_AEAD_CHACHA20_POLY1305")
 )
 
 // Values that keys have when they are left out.

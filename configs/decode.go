@@ -286,12 +286,12 @@ func (d *document) party(v value) policy.Match {
 
 func (d *document) crypto(v value, c *Config) {
 	f := d.section(v, "groups", "suites")
-	c.Crypto = Crypto{slices.Clone(knownGroups), slices.Clone(knownSuites)}
+	c.Crypto = Crypto{slices.Clone(knownGroups), slices.Clone(commonSuites)}
 	if g, ok := f["groups"]; ok {
 		c.Crypto.Groups = d.knownWords(g, knownGroups, "all of them")
 	}
 	if s, ok := f["suites"]; ok {
-		c.Crypto.Suites = d.knownWords(s, knownSuites, "all of them")
+		c.Crypto.Suites = d.knownWords(s, knownSuites, "the first four")
 	}
 }
 

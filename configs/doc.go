@@ -53,6 +53,7 @@
 //	crypto:
 //	  groups: [x25519mlkem768, x25519] # the default: all there are
 //	  suites: [AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_80]
+//	                           # the default; AEAD_ARIA_256_GCM and X_AEAD_CHACHA20_POLY1305 are there to be named
 //	api:
 //	  listen: 127.0.0.1:5080   # the default; or off
 //	  token_file: token        # needed where listen is not loopback

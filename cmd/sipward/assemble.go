@@ -13,7 +13,6 @@ import (
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
 	"github.com/sipward/sipward/demo"
-	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
@@ -57,9 +56,9 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
-	suites, err := suitesNamed(cfg.Crypto.Suites)
+	suites, err := b2bua.Suites(cfg.Crypto.Suites...)
 	if err != nil {
-		return d, err
+		return d, fmt.Errorf("crypto.suites: %w", err)
 	}
 	if d.sockets, err = openListeners(cfg); err != nil {
 		return d, err
@@ -99,7 +98,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Suites:     suites,
 		Domains:    cfg.Registrar.Domains,
 		Registered: registered,
-		Emergency:  b2bua.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
 		Aliases:    cfg.Aliases(),
 		UserAgent:  "sipward", // without a version: it is told to strangers, too
 		Log:        log,
@@ -114,23 +113,6 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		return d, err
 	}
 	return d, d.serveAPI()
-}
-
-// suitesNamed turns the names of the configuration into protection profiles.
-func suitesNamed(names []string) ([]keyexchange.Suite, error) {
-	byName := map[string]keyexchange.Suite{}
-	for _, s := range keyexchange.Suites() {
-		byName[s.Name] = s
-	}
-	var suites []keyexchange.Suite
-	for _, name := range names {
-		s, ok := byName[name]
-		if !ok {
-			return nil, fmt.Errorf("crypto.suites: %s is not built in", name)
-		}
-		suites = append(suites, s)
-	}
-	return suites, nil
 }
 
 // listeners hands the open sockets to the proxy.
