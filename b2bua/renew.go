@@ -48,8 +48,10 @@ func (c *Call) moved(l *listener) {
 		if leg.l != l || leg.dialog == nil || leg.dialog.Ended() {
 			continue
 		}
-		leg.move.since = time.Now()
 		leg.renewed++
+		if leg != c.a || c.state == Answered || c.state == Established {
+			leg.move.since = time.Now() // else the answer will name the new address
+		}
 		if !c.moveMedia(leg) {
 			return
 		}

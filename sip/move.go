@@ -135,8 +135,8 @@ func (l *Listener) Move(o MoveOptions) error {
 	}
 	s := l.stack
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return net.ErrClosed
 	}
 	l.bound.Store(b)
@@ -154,6 +154,10 @@ func (l *Listener) Move(o MoveOptions) error {
 		}
 		old.close()
 	}()
+	s.mu.Unlock()
+	if old.streams != nil {
+		old.streams.hangUp() // now: what is sent next must not go out on an old connection
+	}
 	return nil
 }
 

@@ -230,6 +230,12 @@ func (s *streams) standing(to peerKey) *streamConn {
 }
 
 func (s *streams) close() {
+	s.hangUp()
+	s.wg.Wait()
+}
+
+// hangUp closes everything and waits for nothing.
+func (s *streams) hangUp() {
 	s.ln.Close()
 	s.mu.Lock()
 	s.closed = true
@@ -241,7 +247,6 @@ func (s *streams) close() {
 	for _, c := range conns {
 		c.close()
 	}
-	s.wg.Wait()
 }
 
 func (c *streamConn) isClosed() bool {
