@@ -13,10 +13,12 @@ import (
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
+	relayer "github.com/sipward/sipward/sip/relay"
 )
 
 // Listener is one socket on which calls come and leave. Exactly one of Packet
@@ -68,7 +70,9 @@ type Options struct {
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  route.Emergency
-	Trunks     []Trunk // accounts at providers
+	// Record hears of each call that has ended; nil: nothing is kept.
+	Record interface{ Add(record.Call) }
+	Trunks []Trunk // accounts at providers
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
 	Aliases   *route.Aliases
@@ -88,6 +92,7 @@ type Proxy struct {
 	guard       *guard
 	jail        *jail
 	up          *upstream
+	relay       *relayer.Relay
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	hub         hub
@@ -138,6 +143,7 @@ type Counters struct {
 	Total, Protected, Refused, Failed                   uint64 // calls
 	StrangersAnswered, StrangersDropped, MalformedCount uint64 // requests and messages
 	Active                                              int    // calls now
+	Subscriptions                                       int    // those that hold now
 }
 
 // New starts a proxy on its listeners.
@@ -165,6 +171,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
+	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
 	p.mu.Lock()
@@ -279,6 +286,7 @@ func (p *Proxy) Counters() Counters {
 		Total: p.counters.total.Load(), Protected: p.counters.protected.Load(), Refused: p.counters.refused.Load(), Failed: p.counters.failed.Load(),
 		StrangersAnswered: p.counters.strangersAnswered.Load(), StrangersDropped: p.counters.strangersDropped.Load(),
 		MalformedCount: p.stack.Malformed(), Active: active,
+		Subscriptions: p.relay.Subscriptions(),
 	}
 }
 
@@ -349,6 +357,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		}
 	}
 	p.up.close()
+	p.relay.Close()
 	p.stack.Close()
 	p.hub.close()
 	return err

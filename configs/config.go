@@ -57,6 +57,7 @@ type Config struct {
 	Emergency     Emergency     // the zero value: no call is one; see EmergencyTarget
 	TestAddresses bool          // sip:echo@... answers
 	State         string        // as written: a path, off, or "" for the default; see StateFile
+	Records       string        // folder of the record of calls, "" for none
 
 	places map[string]place // of the keys
 }
@@ -118,6 +119,9 @@ func Load(path string) (*Config, error) {
 // beside makes every path that is relative one below a folder.
 func (c *Config) beside(folder string) {
 	paths := []*string{&c.API.TokenFile, &c.Registrar.Users}
+	if c.Records != "" {
+		paths = append(paths, &c.Records)
+	}
 	if c.State != StateOff {
 		paths = append(paths, &c.State)
 	}

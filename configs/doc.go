@@ -59,6 +59,8 @@
 //	  token_file: token        # needed where listen is not loopback
 //	state: /var/lib/sipward    # what lasts over a restart: a folder, or a file with an ending such as .db;
 //	                           # off: nothing; left out: ~/.local/state/sipward (see Config.StateFile)
+//	records: calls             # a folder: what became of each call, a line each that cannot be changed unnoticed
+//	                           # (see package record); left out: nothing is kept
 //	log:
 //	  level: info              # debug | info | warn | error
 //	  format: text             # text | json

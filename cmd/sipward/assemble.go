@@ -16,6 +16,7 @@ import (
 	"github.com/sipward/sipward/console"
 	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
 )
@@ -37,7 +38,8 @@ type daemon struct {
 	phones  *phones      // nil where none can register
 	api     net.Listener // nil where the configuration turns it off
 	engine  *media.Engine
-	echo    *demo.Echo // nil without test addresses
+	echo    *demo.Echo     // nil without test addresses
+	record  *record.Writer // nil where none is kept
 	proxy   *b2bua.Proxy
 	console *console.Server
 	served  chan struct{} // closed when the console serves no more
@@ -111,6 +113,12 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		if d.phones.users != nil {
 			o.Users = d.phones.known
 		}
+	}
+	if cfg.Records != "" {
+		if d.record, err = record.Open(record.Options{Dir: cfg.Records, Log: log}); err != nil {
+			return d, fmt.Errorf("the record of calls cannot be kept: %w; %s", err, toChange(cfg, "records"))
+		}
+		o.Record = d.record
 	}
 	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
@@ -259,6 +267,7 @@ func consoleCounters(c b2bua.Counters) console.Counters {
 		CallsRefused:      c.Refused,
 		CallsFailed:       c.Failed,
 		CallsActive:       c.Active,
+		Subscriptions:     c.Subscriptions,
 		StrangersAnswered: c.StrangersAnswered,
 		StrangersDropped:  c.StrangersDropped,
 		MessagesMalformed: c.MalformedCount,
@@ -308,6 +317,9 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		if err := d.proxy.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("not every far end has answered the BYE: %w", err))
 		}
+	}
+	if d.record != nil {
+		errs = append(errs, d.record.Close())
 	}
 	for _, s := range d.opened() {
 		s.close() // the proxy has closed those that it took
