@@ -177,9 +177,7 @@ func TestMoveOfAStreamListener(t *testing.T) {
 	answered := make(chan error, 10)
 	ask := func(id string) {
 		m := &Message{Method: "OPTIONS", URI: URI{Scheme: "sip", Host: "far"}}
-		for _, f := range []Field{{"From", "<sip:a@a>;tag=1"}, {"To", "<sip:b@b>"}, {"Call-ID", id}, {"CSeq", "1 OPTIONS"}, {"Max-Forwards", "70"}} {
-			m.Fields = append(m.Fields, f)
-		}
+		m.Fields = []Field{{"From", "<sip:a@a>;tag=1"}, {"To", "<sip:b@b>"}, {"Call-ID", id}, {"CSeq", "1 OPTIONS"}, {"Max-Forwards", "70"}}
 		if err := near.Request(RequestOptions{Flow: l.Flow(fl.Local()), Message: m, Queue: queue, Handle: func(_ *Message, err error) { answered <- err }}); err != nil {
 			t.Fatal(err)
 		}
