@@ -86,6 +86,7 @@ func (w *world) goesOn(before b2bua.View, clear *int, p *packets) {
 	if b, a := w.talk(50); b != 50 || a != 50 {
 		w.t.Errorf("afterwards bob heard %d, alice %d of 50", b, a)
 	}
+	synctest.Wait()
 	va, vb := w.views()
 	for _, v := range []b2bua.View{va, vb} {
 		if v.SASWords == "" || v.SASWords != before.SASWords || v.Protection != "srtp" || v.Trust != "encrypted" {
@@ -363,6 +364,7 @@ func TestAdvertisedAddressChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.bob.await("reinvited")
+		synctest.Wait()
 		if !contact || !described {
 			t.Errorf("the re-INVITE names the new address in Contact: %v, in SDP: %v", contact, described)
 		}
@@ -407,6 +409,7 @@ func TestHeldCallIsKeptAlive(t *testing.T) {
 			last[d.From] = d.Time
 		})
 		time.Sleep(5 * time.Minute)
+		synctest.Wait()
 		if len(gap) != 4 {
 			t.Errorf("%d ports speak, want RTP and RTCP of both houses", len(gap))
 		}
