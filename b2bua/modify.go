@@ -67,7 +67,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 			return
 		}
 		c.modificationAnswered(m, res, err)
-	})
+	}, c.credentials(from, req)...)
 }
 
 func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error) {
@@ -83,7 +83,7 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 	case res.Status < 200:
 	case res.Status >= 300:
 		c.change = nil
-		m.tx.Reply(res.Status, res.Reason)
+		c.passRefusal(m.from, m.tx, res)
 		c.lost(m.to)
 	case m.offer == nil && invite:
 		c.lateOffer(m, res)
@@ -204,11 +204,13 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		switch {
 		case err != nil:
 			unanswered(tx, err)
+		case res.Status >= 300:
+			c.passRefusal(from, tx, res)
 		case res.Status >= 200:
-			tx.Reply(res.Status, res.Reason)
+			tx.Reply(res.Status, c.phrase(res, from))
 		}
 		c.lost(c.other(from))
-	}, fields...)
+	}, append(fields, c.credentials(from, req)...)...)
 }
 
 // tells says whether a request would carry something that people said or typed,

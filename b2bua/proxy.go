@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
@@ -39,8 +40,9 @@ type Listener struct {
 	PeersOnly bool
 	// Moves says that Move may give the listener another address: what is
 	// registered elsewhere under it is renewed often.
-	Moves bool
-	Dial  func(context.Context, netip.AddrPort) (net.Conn, error)
+	Moves    bool
+	Dial     func(context.Context, netip.AddrPort) (net.Conn, error)
+	Accounts Accounts // inside: where its phones have their accounts
 }
 
 // Options of a proxy. Routes, Policy and Media are needed.
@@ -51,11 +53,14 @@ type Options struct {
 	Policy    *policy.Policy
 	// Peer names the listed peer that a URI's host or an address belongs to;
 	// "" for strangers. nil: there are no listed peers.
-	Peer     func(host string, addr netip.Addr) string
-	Media    *media.Engine
-	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
-	MaxCalls int                 // calls at once; 0: 4096
+	Peer func(host string, addr netip.Addr) string
+	// Trusted says whether a listed peer is told who calls and is called, and is
+	// believed where it says so (RFC 3324); nil: none is.
+	Trusted func(peer string) bool
+	Media   *media.Engine
+	Groups  []string            // allowed groups in order of preference; nil: all built
+	Suites  []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
+	Limits  Limits
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
 	// Domains are those of the registered users, the one that bindings are
@@ -67,6 +72,9 @@ type Options struct {
 	// Users says whether an account exists; nil: nobody is known who has no
 	// phone registered.
 	Users func(user string) bool
+	// AccountsElsewhere keeps what phones have registered at other registrars over
+	// a restart; nil: nothing does.
+	AccountsElsewhere registrar.Keeper
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  route.Emergency
@@ -89,7 +97,8 @@ type Proxy struct {
 	byFlow      map[*sip.Listener]*listener
 	ground      atomic.Pointer[ground]
 	moving      sync.Mutex // held by Move
-	guard       *guard
+	guard       *guard     // of strangers, and of what everybody may begin
+	answers     *guard     // of refusals to those inside
 	jail        *jail
 	up          *upstream
 	relay       *relayer.Relay
@@ -100,6 +109,8 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	calls    map[string]*Call
+	paying   map[suspect]int // calls at once, of those who have any
+	unproved int             // calls of strangers whose address may be forged
 	draining bool
 	byes     int           // sent and not answered yet
 	idle     chan struct{} // closed when draining and neither calls nor BYEs are left
@@ -160,8 +171,8 @@ func New(o Options) (*Proxy, error) {
 	if o.Suites == nil {
 		o.Suites = commonSuites()
 	}
-	if o.MaxCalls == 0 {
-		o.MaxCalls = 4096
+	if o.Limits.Calls == 0 {
+		o.Limits.Calls = defaultCalls
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -169,9 +180,13 @@ func New(o Options) (*Proxy, error) {
 	if o.Peer == nil {
 		o.Peer = func(string, netip.Addr) string { return "" }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
+	if o.Trusted == nil {
+		o.Trusted = func(string) bool { return false }
+	}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
+	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
 	p.mu.Lock()
@@ -189,6 +204,10 @@ func New(o Options) (*Proxy, error) {
 	}
 	p.survey()
 	p.preferStreams()
+	if err := p.restoreAccounts(time.Now()); err != nil {
+		go p.stack.Close()
+		return nil, fmt.Errorf("b2bua: registrations elsewhere: %w", err)
+	}
 	return p, nil
 }
 
@@ -292,25 +311,6 @@ func (p *Proxy) Counters() Counters {
 
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
-
-// add registers a call; false where the limit is reached, which holds for no
-// emergency, or the proxy ends.
-func (p *Proxy) add(c *Call, emergency bool) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.draining || len(p.calls) >= p.o.MaxCalls && !emergency {
-		return false
-	}
-	p.calls[c.id] = c
-	return true
-}
-
-func (p *Proxy) remove(c *Call) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.calls, c.id)
-	p.checkIdle()
-}
 
 // waiting counts the BYEs on their way.
 func (p *Proxy) waiting(n int) {

@@ -15,6 +15,8 @@
 //	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, ca: ca.pem, port: 5061} # the last three may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback
 //	    accept: anyone         # outside: anyone (the default) | peers
+//	    accounts: own          # inside: own | elsewhere, where its phones have their accounts; left out: own where
+//	                           # registrar has users, else both
 //	media:
 //	  ports: 20000-29999       # the default
 //	registrar:                 # none by default: phones cannot register
@@ -30,7 +32,7 @@
 //	  numbers: [110, 112]
 //	  to: sip:192.0.2.8        # as in routes
 //	  side: inside             # where that is; left out: inside where a network of a listener there holds it
-//	test_addresses: false      # true: sip:echo@... plays back what it hears
+//	test_addresses: false      # true: sip:echo@... plays back what it hears, sip:sas@... reads out the code of the call
 //	routes:                    # none by default; the first that matches counts
 //	  - match: "*@b.example"   # a pattern of package route
 //	    from: inside           # inside | outside; left out: calls from both
@@ -41,6 +43,13 @@
 //	  - name: b
 //	    domains: [b.example]   # domains or networks, or both
 //	    networks: [198.51.100.0/24]
+//	    trusted: false         # true: who calls is told to it and believed from it (RFC 3325)
+//	limits:                    # emergency calls are under none of them
+//	  calls: 4096              # at once
+//	  calls_per_user: 100      # at once, of one account, or without passwords of one From at one address
+//	  calls_per_source: 30     # at once, of one address outside that is no listed peer's
+//	  requests_per_user: 10    # INVITE and REGISTER a second; what was not used for 10 seconds is saved up
+//	  requests_per_source: 2   # INVITE a second, likewise
 //	policy:                    # see package policy
 //	  inside: off
 //	  listed_peers: require

@@ -15,7 +15,7 @@ type Status struct {
 	Listeners []ListenerStatus `json:"listeners"`  // never null
 	Phones    *int             `json:"phones"`     // contacts that are registered now; null where none can register
 	Calls     map[string]int   `json:"calls"`      // live calls by protection, those of 0 included; the server sets it
-	Blocked   []b2bua.Blocked  `json:"blocked"`    // sources that get no answers after wrong passwords; never null
+	Blocked   []b2bua.Blocked  `json:"blocked"`    // who gets no answers, and why; never null
 	StateFile string           `json:"state_file"` // "" where nothing is kept over a restart
 }
 

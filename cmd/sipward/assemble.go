@@ -14,11 +14,12 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
-	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/store"
 )
 
 // consoleGrace is what answers of the console may take of the time that a
@@ -30,19 +31,21 @@ const advertiseWithin = 10 * time.Second
 
 // daemon is everything that a running sipward consists of.
 type daemon struct {
-	cfg     *configs.Config
-	log     *slog.Logger
-	started time.Time
-	sockets []socket     // see opened
-	mu      sync.Mutex   // guards sockets once the proxy runs: they move
-	phones  *phones      // nil where none can register
-	api     net.Listener // nil where the configuration turns it off
-	engine  *media.Engine
-	echo    *demo.Echo     // nil without test addresses
-	record  *record.Writer // nil where none is kept
-	proxy   *b2bua.Proxy
-	console *console.Server
-	served  chan struct{} // closed when the console serves no more
+	cfg       *configs.Config
+	log       *slog.Logger
+	started   time.Time
+	sockets   []socket     // see opened
+	mu        sync.Mutex   // guards sockets once the proxy runs: they move
+	state     store.Store  // nil: registrations end with the process
+	stateFile string       // "" likewise
+	phones    *phones      // nil where none can register
+	api       net.Listener // nil where the configuration turns it off
+	engine    *media.Engine
+	tests     *tests         // nil without test addresses
+	record    *record.Writer // nil where none is kept
+	proxy     *b2bua.Proxy
+	console   *console.Server
+	served    chan struct{} // closed when the console serves no more
 }
 
 // assemble opens what the configuration names and starts it. After an error
@@ -57,10 +60,6 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			d = nil
 		}
 	}()
-	policy, err := cfg.Policy()
-	if err != nil {
-		return d, err
-	}
 	suites, err := b2bua.Suites(cfg.Crypto.Suites...)
 	if err != nil {
 		return d, fmt.Errorf("crypto.suites: %w", err)
@@ -74,14 +73,21 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err = d.openAPI(); err != nil {
 		return d, err
 	}
-	if d.phones, err = openPhones(cfg, log); err != nil {
+	if d.state, d.stateFile, err = openState(cfg, log); err != nil {
+		return d, err
+	}
+	if d.phones, err = openPhones(cfg, d.state, log); err != nil {
 		return d, err
 	}
 	d.engine, err = media.NewEngine(media.Options{PortMin: cfg.Media.PortMin, PortMax: cfg.Media.PortMax, Log: log})
 	if err != nil {
 		return d, err
 	}
-	routes, err := d.openEcho()
+	routes, err := d.openTests(suites)
+	if err != nil {
+		return d, err
+	}
+	policy, err := policy.New(d.rules())
 	if err != nil {
 		return d, err
 	}
@@ -98,6 +104,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Routes:     table,
 		Policy:     policy,
 		Peer:       cfg.PeerFor,
+		Trusted:    cfg.Trusts,
 		Media:      d.engine,
 		Groups:     cfg.Crypto.Groups,
 		Suites:     suites,
@@ -105,14 +112,24 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Registered: registered,
 		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
 		Aliases:    cfg.Aliases(),
-		UserAgent:  "sipward", // without a version: it is told to strangers, too
-		Log:        log,
+		Limits: b2bua.Limits{
+			Calls:             cfg.Limits.Calls,
+			CallsPerUser:      cfg.Limits.CallsPerUser,
+			CallsPerSource:    cfg.Limits.CallsPerSource,
+			RequestsPerUser:   float64(cfg.Limits.RequestsPerUser),
+			RequestsPerSource: float64(cfg.Limits.RequestsPerSource),
+		},
+		UserAgent: "sipward", // without a version: it is told to strangers, too
+		Log:       log,
 	}
 	if d.phones != nil {
 		o.Registrar, o.Auth = d.phones.registrar, d.phones.challenger
 		if d.phones.users != nil {
 			o.Users = d.phones.known
 		}
+	}
+	if d.state != nil && cfg.PassesAccounts() {
+		o.AccountsElsewhere = store.NewRecords(d.state, elsewhereBucket)
 	}
 	if cfg.Records != "" {
 		if d.record, err = record.Open(record.Options{Dir: cfg.Records, Log: log}); err != nil {
@@ -123,6 +140,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
 	}
+	d.tests.behind(d.proxy)
 	return d, d.serveAPI()
 }
 
@@ -148,6 +166,7 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Networks:  l.Networks,
 			PeersOnly: l.Accept == configs.AcceptPeers,
 			Moves:     mayMove(l),
+			Accounts:  b2bua.Accounts(l.Accounts),
 		})
 	}
 	return out, nil
@@ -227,6 +246,7 @@ func (d *daemon) serveAPI() error {
 		Source:    d.proxy,
 		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
 		Status:    d.status,
+		Unblock:   d.proxy.Unblock,
 		Listen:    d.api.Addr().String(),
 		TokenFile: d.cfg.API.TokenFile,
 		Version:   version(),
@@ -254,8 +274,9 @@ func (d *daemon) status() console.Status {
 	}
 	if d.phones != nil {
 		n := len(d.phones.registrar.All())
-		s.Phones, s.StateFile = &n, d.phones.stateFile
+		s.Phones = &n
 	}
+	s.StateFile = d.stateFile
 	return s
 }
 
@@ -325,11 +346,14 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		s.close() // the proxy has closed those that it took
 	}
 	if d.phones != nil {
-		d.phones.close(d.log)
+		d.phones.close()
 	}
-	if d.echo != nil {
-		d.echo.Close()
+	if d.state != nil {
+		if err := d.state.Close(); err != nil {
+			d.log.Error("closing the state file", "error", err)
+		}
 	}
+	d.tests.close()
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipward/sipward/configs"
+	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/policy"
 )
 
@@ -100,7 +101,9 @@ func summarize(out io.Writer, cfg *configs.Config, warnings int) {
 		fmt.Fprintf(w, "phones\t%s\t%s, for %s at most\n", strings.Join(r.Domains, ", "), who, duration(r.MaxExpires))
 	}
 	if cfg.TestAddresses {
-		fmt.Fprintf(w, "test\t%s\tplays back what it hears\n", echoUser)
+		for _, a := range demo.TestAddresses() {
+			fmt.Fprintf(w, "test\t%s\t%s\n", a.User, a.Does)
+		}
 	}
 	for _, a := range cfg.AliasList {
 		fmt.Fprintf(w, "alias\t%s\tstands for %s\n", a.Match, a.To)

@@ -24,8 +24,8 @@ func newStatus() *cobra.Command {
 		Use:   "status [--json]",
 		Short: "Show how a running sipward is",
 		Long: `Asks a running sipward for its version, how long it has run, where it listens,
-how many phones have registered, its live calls by protection, and who is shut out
-after wrong passwords.
+how many phones have registered, its live calls by protection, and who is shut
+out, why and how long (see sipward unblock).
 
 The exit status is 1 where no sipward answers.`,
 		Example:               "  sipward status\n  sipward status --json --config /etc/sipward/sipward.yaml",
@@ -102,7 +102,14 @@ func writeStatus(out io.Writer, s console.Status) error {
 	}
 	fmt.Fprintf(w, "calls\t\t%s\n", calls)
 	for _, s := range s.Blocked {
-		fmt.Fprintf(w, "shut out\t%s\tuntil %s, after %d wrong passwords\n", s.Source, s.Until.Local().Format("15:04:05"), s.Wrong)
+		source, user := "everywhere", ""
+		if s.Source != "" {
+			source = cell(s.Source)
+		}
+		if s.User != "" {
+			user = "as " + cell(s.User) + " "
+		}
+		fmt.Fprintf(w, "shut out\t%s\t%suntil %s: %s (%d)\n", source, user, s.Until.Local().Format("15:04:05"), cell(s.Why), s.Count)
 	}
 	w.Flush()
 	_, err := out.Write(b.Bytes())

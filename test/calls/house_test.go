@@ -53,7 +53,6 @@ type house struct {
 type worldOptions struct {
 	net          memnet.Options
 	modeA, modeB policy.Mode // between the houses; "": require
-	maxCalls     int
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
@@ -144,7 +143,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 			{Name: "phones", Side: policy.Inside, Packet: w.listen(inside)},
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
-		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
+		Routes: table, Policy: pol, Media: engine, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
 	}
 	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB} {
@@ -202,8 +201,11 @@ type phone struct {
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
+	answers []sip.Field              // of its answers to them
+	phrase  string                   // of its refusals
 	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
+	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
 
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -344,15 +346,15 @@ func (p *phone) incoming(in *sip.Incoming) {
 		p.event("invited")
 		switch {
 		case p.refuse != 0:
-			d.Refuse(p.refuse, "")
+			d.Refuse(p.refuse, p.phrase, p.answers...)
 			return
 		case p.early:
 			d.Provision(183, "", "application/sdp", p.body())
 		default:
-			d.Provision(180, "", "", nil)
+			d.Provision(180, p.phrase, "", nil, p.answers...)
 		}
 		if !p.manual {
-			d.Answer("application/sdp", p.body())
+			d.Answer("application/sdp", p.body(), p.answers...)
 		}
 	})
 }
@@ -382,6 +384,9 @@ func (p *phone) OnRefused(res *sip.Message, err error) {
 }
 func (p *phone) OnRequest(tx *sip.ServerTx) {
 	p.lastReq = tx.Request
+	if p.within != nil && p.within(tx) {
+		return
+	}
 	switch tx.Request.Method {
 	case "BYE":
 		tx.Reply(200, "")

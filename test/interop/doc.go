@@ -5,6 +5,7 @@
 //	SIPp    ── sipward ══ the wire ══ sipward ── baresip
 //	baresip ── sipward ══ Kamailio, rtpengine ══ sipward ── baresip
 //	baresip ── sipward ── baresip
+//	baresip ── sipward ══ its own far end, the test addresses
 //
 // In some of them the phones register: with their sipward, or through it at
 // Kamailio, which knows nothing of sipward and asks for passwords of its own.
