@@ -351,6 +351,7 @@ func (r *registration) told(contact string, d time.Duration) sip.Field {
 	if r.flow.Network() != "udp" {
 		d = min(d, toldAtMost)
 	}
+	d = r.p.told(r.flow, d)
 	return sip.Field{Name: "Contact", Value: "<" + contact + ">;expires=" + seconds(d)}
 }
 

@@ -10,7 +10,7 @@
 //	    side: inside           # inside | outside
 //	    address: 192.0.2.1:5060 # an IP address and port, or auto:5060
 //	    advertise: auto        # what messages name: auto (the default, the address above),
-//	                           # an IP address, with a port or without, or a name looked up at the start
+//	                           # an IP address, with a port or without, or a name that is looked up
 //	    transports: [udp, tcp] # the default; tls may be among them, with
 //	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, ca: ca.pem, port: 5061} # the last three may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback

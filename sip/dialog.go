@@ -41,12 +41,13 @@ const maxServers = 64
 // and keeps its Call-ID until the last late repetition was answered.
 type Dialog struct {
 	place
-	user    User
-	callID  string
-	name    string  // TLS: whom the peer must prove to be wherever it is dialled
-	caller  bool    // this side sent the initial INVITE
-	local   Address // with tag
-	contact URI
+	user        User
+	callID      string
+	name        string    // TLS: whom the peer must prove to be wherever it is dialled
+	caller      bool      // this side sent the initial INVITE
+	local       Address   // with tag
+	home        *Listener // where the far end reaches this side
+	contactUser string
 
 	localTag  string
 	localSeq  uint32
@@ -118,7 +119,7 @@ type Dial struct {
 // Dial sends an INVITE with a new Call-ID. It must be called on the queue.
 func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
-		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.listener.ContactURI(o.ContactUser)}
+		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, home: o.Flow.listener, contactUser: o.ContactUser}
 	d.local = o.From.WithTag(d.localTag)
 	d.peer = peer{address: o.To.WithTag(""), target: o.URI, routes: o.Routes, flow: o.Flow}
 	if !s.register(d) {
@@ -128,7 +129,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	if o.MaxForwards > 0 {
 		req.Set("Max-Forwards", strconv.Itoa(o.MaxForwards))
 	}
-	req.Add("Contact", "<"+d.contact.String()+">")
+	req.Add("Contact", "<"+d.contact().String()+">")
 	req.Fields = append(req.Fields, o.Fields...)
 	req.SetBody(o.ContentType, o.Body)
 	d.invite = d.newClientTx(req, branch, o.Flow, d.onInitial)
@@ -141,7 +142,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
 	from, to := in.From(), in.To()
 	d := &Dialog{place: place{in.stack, queue}, user: user, callID: in.CallID(), localTag: newToken(),
-		contact: in.Flow.listener.ContactURI(contactUser)}
+		home: in.Flow.listener, contactUser: contactUser}
 	d.local = to.WithTag(d.localTag)
 	d.remoteSeq, _, _ = in.CSeq()
 	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow}
@@ -154,6 +155,9 @@ func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog 
 	})
 	return d
 }
+
+// contact is where the far end reaches this side now.
+func (d *Dialog) contact() URI { return d.home.ContactURI(d.contactUser) }
 
 func contactOf(m *Message, fallback URI) URI {
 	for _, c := range m.Values("Contact") {
@@ -295,6 +299,8 @@ func (d *Dialog) receiveCancel(flow Flow, m *Message, branch string) {
 func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	for _, t := range d.servers {
 		if t.branch == branch && t.Request.Method == m.Method {
+			via, _ := ParseVia(m.Values("Via")[0])
+			t.follow(flow, via)
 			t.again()
 			return
 		}

@@ -29,25 +29,26 @@ type Listener struct {
 	Name    string
 	Network string // "udp", "tcp" or "tls"
 
-	local     netip.AddrPort
-	advertise netip.AddrPort
-	stack     *Stack
-	packet    net.PacketConn
-	streams   *streams
-	largeVia  atomic.Pointer[Listener] // UDP: for what outgrows a datagram
-	shunned   shunned                  // TCP: who lets nobody connect
+	stack    *Stack
+	bound    atomic.Pointer[binding]  // the socket, which Move exchanges
+	largeVia atomic.Pointer[Listener] // UDP: for what outgrows a datagram
+	shunned  shunned                  // TCP: who lets nobody connect
 }
 
 // Local returns the socket's own address.
-func (l *Listener) Local() netip.AddrPort { return l.local }
+func (l *Listener) Local() netip.AddrPort { return l.bound.Load().local }
 
 // Advertised returns the address that Via and Contact name.
-func (l *Listener) Advertised() netip.AddrPort { return l.advertise }
+func (l *Listener) Advertised() netip.AddrPort { return l.bound.Load().advertise }
+
+// datagrams says whether the listener's transport is UDP.
+func (l *Listener) datagrams() bool { return l.Network == "udp" }
 
 // ContactURI returns the URI under which a dialog on this listener is reached.
 func (l *Listener) ContactURI(user string) URI {
-	u := URI{Scheme: "sip", User: user, Host: l.advertise.Addr().String(), Port: int(l.advertise.Port())}
-	if l.packet == nil {
+	at := l.Advertised()
+	u := URI{Scheme: "sip", User: user, Host: at.Addr().String(), Port: int(at.Port())}
+	if !l.datagrams() {
 		u.Params = ";transport=" + l.Network
 	}
 	return u
@@ -56,7 +57,7 @@ func (l *Listener) ContactURI(user string) URI {
 // via is the value of the Via field of a request that leaves from here (RFC
 // 3581: with rport).
 func (l *Listener) via(branch string) string {
-	return "SIP/2.0/" + strings.ToUpper(l.Network) + " " + l.advertise.String() + ";branch=" + branch + ";rport"
+	return "SIP/2.0/" + strings.ToUpper(l.Network) + " " + l.Advertised().String() + ";branch=" + branch + ";rport"
 }
 
 func (l *Listener) defaultPort() uint16 {
@@ -88,20 +89,11 @@ func (l *Listener) FlowTo(remote netip.AddrPort, name string) Flow {
 	return f
 }
 
-func (l *Listener) close() {
-	if l.packet != nil {
-		l.packet.Close()
-	}
-	if l.streams != nil {
-		l.streams.close()
-	}
-}
-
 // readPackets serves a UDP socket until it is closed.
-func (l *Listener) readPackets() {
+func (l *Listener) readPackets(packet net.PacketConn) {
 	buf := make([]byte, MaxMessage+1)
 	for {
-		n, from, err := l.packet.ReadFrom(buf)
+		n, from, err := packet.ReadFrom(buf)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || l.stack.closing() {
 				return
@@ -184,27 +176,28 @@ func (f Flow) Toward(target URI, routes []string, name string) Flow {
 		return f
 	}
 	addr, ok := target.Addr()
-	if !ok || addr.Is4() != f.listener.local.Addr().Is4() {
+	if !ok || addr.Is4() != f.listener.Local().Addr().Is4() {
 		return f
 	}
 	return f.listener.FlowTo(netip.AddrPortFrom(addr, uint16(target.Port)), name)
 }
 
 // reliable says whether the transport repeats by itself what was lost.
-func (f Flow) reliable() bool { return f.listener != nil && f.listener.packet == nil }
+func (f Flow) reliable() bool { return f.listener != nil && !f.listener.datagrams() }
 
 func (f Flow) secure() bool { return f.Network() == "tls" }
 
 // send writes one message. fail is called, on any goroutine and at most once,
 // when it could not be sent.
 func (f Flow) send(b []byte, fail func(error)) {
-	if f.listener.packet != nil {
-		if _, err := f.listener.packet.WriteTo(b, net.UDPAddrFromAddrPort(f.remote)); err != nil && fail != nil {
+	at := f.listener.bound.Load()
+	if at.packet != nil {
+		if _, err := at.packet.WriteTo(b, net.UDPAddrFromAddrPort(f.remote)); err != nil && fail != nil {
 			fail(err)
 		}
 		return
 	}
-	f.listener.streams.send(f, outgoing{b: b, fail: fail})
+	at.streams.send(f, outgoing{b: b, fail: fail})
 }
 
 // respondTo returns the flow on which a response to a request that came over

@@ -85,6 +85,9 @@ func (n *Network) decide(now time.Time, from, to netip.AddrPort, payload []byte,
 	if n.closed {
 		return fate{}, net.ErrClosed
 	}
+	if n.gone[from.Addr()] && !injected {
+		return fate{}, os.NewSyscallError("sendto", syscall.ENETUNREACH)
+	}
 	n.stats.Written++
 	f := fate{payload: payload}
 	if injected {
@@ -163,7 +166,7 @@ func (n *Network) deliver() {
 	for len(n.transit) > 0 && !n.transit[0].due.After(now) {
 		p := heap.Pop(&n.transit).(parcel)
 		c := n.sockets[p.to]
-		if c == nil {
+		if c == nil || n.gone[p.to.Addr()] {
 			n.stats.NoSocket++
 			continue
 		}
