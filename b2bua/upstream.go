@@ -37,8 +37,6 @@ type account struct {
 
 const (
 	maxAccounts  = 10000
-	keepAliveUDP = 25 * time.Second // below the 30 s of stingy NATs
-	keepAliveTCP = 2 * time.Minute
 	settleTime   = time.Minute        // how long an account waits for its first answer
 	longestGrant = 7 * 24 * time.Hour // what a registrar may grant at most
 )
@@ -223,7 +221,7 @@ func (r *registration) request(l *listener) *sip.Message {
 			return nil
 		}
 		r.accounts[a.token] = a
-		value := "<" + l.sip.ContactURI(a.token).String() + ">"
+		value := "<" + r.flow.ContactURI(a.token).String() + ">"
 		for _, name := range []string{"expires", "q"} {
 			if p, ok := c.Param(name); ok {
 				value += ";" + name + "=" + p
@@ -282,7 +280,9 @@ func (r *registration) settle(res *sip.Message) (contacts []sip.Field) {
 		if d < 0 {
 			d = time.Hour
 		}
-		granted[c.URI.User] = d
+		// More than one where the contact was another before: what the registrar
+		// sees of this end changes with the NAT.
+		granted[c.URI.User] = max(granted[c.URI.User], d)
 	}
 	u := r.p.up
 	u.mu.Lock()
@@ -295,14 +295,10 @@ func (r *registration) settle(res *sip.Message) (contacts []sip.Field) {
 		}
 		d = min(d, longestGrant)
 		u.until(a, d)
-		every := keepAliveUDP
-		if r.flow.Network() != "udp" {
-			every = keepAliveTCP
-		}
 		if a.stop != nil {
 			a.stop()
 		}
-		a.stop = r.p.stack.KeepAlive(r.flow, every, nil)
+		a.stop = r.p.keepOpen(r.flow)
 		contacts = append(contacts, sip.Field{Name: "Contact", Value: "<" + a.contact + ">;expires=" + seconds(d)})
 		if r.p.o.Registered != nil {
 			r.p.o.Registered(r.in.To().URI.AOR(), a.contact, true)

@@ -73,6 +73,8 @@ type peer struct {
 	target  URI
 	routes  []string
 	flow    Flow // where it was last heard from
+
+	translated bool // its target is an address behind a NAT
 }
 
 type sentAck struct {
@@ -99,7 +101,7 @@ type Dial struct {
 // Dial sends an INVITE with a new Call-ID. It must be called on the queue.
 func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
-		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.listener.ContactURI(o.ContactUser)}
+		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.ContactURI(o.ContactUser)}
 	d.local = o.From.WithTag(d.localTag)
 	d.peer = peer{address: o.To.WithTag(""), target: o.URI, flow: o.Flow}
 	if !s.register(d) {
@@ -122,10 +124,10 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
 	from, to := in.From(), in.To()
 	d := &Dialog{place: place{in.stack, queue}, user: user, callID: in.CallID(), localTag: newToken(),
-		contact: in.Flow.listener.ContactURI(contactUser)}
+		contact: in.Flow.ContactURI(contactUser)}
 	d.local = to.WithTag(d.localTag)
 	d.remoteSeq, _, _ = in.CSeq()
-	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow}
+	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow, translated: translated(in.Message, in.Flow)}
 	if !in.stack.register(d) {
 		return nil
 	}
@@ -181,20 +183,21 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 
 // hop returns where a request within the dialog goes: to the first route or
 // the remote target where that is an address, else to where the peer was last
-// heard from. A connection that still stands is kept. Over TLS the peer must
+// heard from. An address behind a NAT is no address: what comes from there
+// shows the way. A connection that still stands is kept. Over TLS the peer must
 // prove the name under which it was called, whatever address it has now.
 func (d *Dialog) hop(p *peer) Flow {
-	next := p.target
+	next, translated := p.target, p.translated
 	if len(p.routes) > 0 {
 		if a, err := ParseAddress(p.routes[0]); err == nil {
-			next = a.URI
+			next, translated = a.URI, false
 		}
 	}
 	if p.flow.conn != nil && !p.flow.conn.isClosed() {
 		return p.flow
 	}
 	addr, ok := next.Addr()
-	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() {
+	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() || translated || unreachable(addr, p.flow.remote.Addr()) {
 		return p.flow
 	}
 	return p.flow.listener.FlowTo(netip.AddrPortFrom(addr, uint16(next.Port)), d.name)
@@ -225,6 +228,7 @@ func (d *Dialog) receiveResponse(flow Flow, m *Message) {
 	_, method, _ := m.CSeq()
 	for _, t := range d.clients {
 		if t.branch == via.Branch() && t.req.Method == method {
+			t.flow.learn(via)
 			d.stay(flow)
 			t.receive(m)
 			return
@@ -331,7 +335,7 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	}
 	d.remoteSeq = seq
 	if m.Method == "INVITE" || m.Method == "UPDATE" {
-		d.peer.target = contactOf(m, d.peer.target)
+		d.peer.target, d.peer.translated = contactOf(m, d.peer.target), translated(m, flow)
 	}
 	d.peer.flow = flow
 	t := d.newServerTx(flow, m)

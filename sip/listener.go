@@ -36,6 +36,7 @@ type Listener struct {
 	streams   *streams
 	largeVia  atomic.Pointer[Listener] // UDP: for what outgrows a datagram
 	shunned   shunned                  // TCP: who lets nobody connect
+	mapped    mappings                 // where peers see it
 }
 
 // Local returns the socket's own address.
@@ -44,7 +45,8 @@ func (l *Listener) Local() netip.AddrPort { return l.local }
 // Advertised returns the address that Via and Contact name.
 func (l *Listener) Advertised() netip.AddrPort { return l.advertise }
 
-// ContactURI returns the URI under which a dialog on this listener is reached.
+// ContactURI returns the URI under which a dialog on this listener is reached by
+// those who see it under its own address; see [Flow.ContactURI].
 func (l *Listener) ContactURI(user string) URI {
 	u := URI{Scheme: "sip", User: user, Host: l.advertise.Addr().String(), Port: int(l.advertise.Port())}
 	if l.packet == nil {

@@ -50,7 +50,8 @@ type house struct {
 
 type worldOptions struct {
 	net          memnet.Options
-	modeA, modeB policy.Mode // between the houses; "": require
+	outsideA     netip.AddrPort // zero: the usual one
+	modeA, modeB policy.Mode    // between the houses; "": require
 	maxCalls     int
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
@@ -70,7 +71,10 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if o.modeB == "" {
 		o.modeB = policy.Require
 	}
-	w.a = w.house("a", insideA, outsideA, o.modeA, o, append(o.routesA, []string{
+	if !o.outsideA.IsValid() {
+		o.outsideA = outsideA
+	}
+	w.a = w.house("a", insideA, o.outsideA, o.modeA, o, append(o.routesA, []string{
 		"*@b.example", "sip:" + outsideB.String(), "outside",
 		"alice", "sip:alice@" + alicePhone.String(), "inside"}...))
 	w.b = w.house("b", insideB, outsideB, o.modeB, o, []string{

@@ -58,6 +58,37 @@ func (w *world) elsewhere(t *testing.T) *elsewhere {
 	return e
 }
 
+// register has Alice's phone register through its sipward, with its password once
+// it was asked for one.
+func (e *elsewhere) register(t *testing.T, w *world) {
+	t.Helper()
+	host := providerAddr.Addr().String()
+	session := auth.NewSession(auth.Credentials{User: "alice", Password: "pw-alice"})
+	authorization := ""
+	var res *sip.Message
+	for seq := 1; seq <= 2; seq++ {
+		answers := w.ask(alicePhone, insideA, fmt.Sprintf("REGISTER sip:%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]v;branch=z9hG4bKup%[3]d;rport\r\nFrom: <sip:alice@%[1]s>;tag=u\r\nTo: <sip:alice@%[1]s>\r\n"+
+			"Call-ID: up\r\nCSeq: %[3]d REGISTER\r\nContact: <sip:alice@%[2]v>\r\nExpires: 3600\r\n%[4]sContent-Length: 0\r\n\r\n", host, alicePhone, seq, authorization))
+		if len(answers) != 1 {
+			t.Fatalf("%d answers", len(answers))
+		}
+		res = answers[0]
+		if seq == 1 {
+			if res.Status != 401 {
+				t.Fatalf("not asked for a password but %d", res.Status)
+			}
+			value, err := session.Answer(res.Values("WWW-Authenticate"), "", auth.Request{Method: "REGISTER", URI: "sip:" + host})
+			if err != nil {
+				t.Fatal(err)
+			}
+			authorization = "Authorization: " + value + "\r\n"
+		}
+	}
+	if res.Status != 200 || res.Get("Contact") != "<sip:alice@"+alicePhone.String()+">;expires=300" {
+		t.Fatalf("REGISTER: %d, Contact %q", res.Status, res.Get("Contact"))
+	}
+}
+
 // A phone keeps its account elsewhere: it registers through sipward, is asked
 // for its password by the far registrar alone, calls out and is called.
 func TestAccountElsewhere(t *testing.T) {
@@ -72,30 +103,7 @@ func TestAccountElsewhere(t *testing.T) {
 			}
 		})
 		host := providerAddr.Addr().String()
-		session := auth.NewSession(auth.Credentials{User: "alice", Password: "pw-alice"})
-		authorization := ""
-		var res *sip.Message
-		for seq := 1; seq <= 2; seq++ {
-			answers := w.ask(alicePhone, insideA, fmt.Sprintf("REGISTER sip:%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]v;branch=z9hG4bKup%[3]d;rport\r\nFrom: <sip:alice@%[1]s>;tag=u\r\nTo: <sip:alice@%[1]s>\r\n"+
-				"Call-ID: up\r\nCSeq: %[3]d REGISTER\r\nContact: <sip:alice@%[2]v>\r\nExpires: 3600\r\n%[4]sContent-Length: 0\r\n\r\n", host, alicePhone, seq, authorization))
-			if len(answers) != 1 {
-				t.Fatalf("%d answers", len(answers))
-			}
-			res = answers[0]
-			if seq == 1 {
-				if res.Status != 401 {
-					t.Fatalf("not asked for a password but %d", res.Status)
-				}
-				value, err := session.Answer(res.Values("WWW-Authenticate"), "", auth.Request{Method: "REGISTER", URI: "sip:" + host})
-				if err != nil {
-					t.Fatal(err)
-				}
-				authorization = "Authorization: " + value + "\r\n"
-			}
-		}
-		if res.Status != 200 || res.Get("Contact") != "<sip:alice@"+alicePhone.String()+">;expires=300" {
-			t.Fatalf("REGISTER: %d, Contact %q", res.Status, res.Get("Contact"))
-		}
+		e.register(t, w)
 		if !strings.Contains(e.contact, "@"+outsideA.String()) || strings.Contains(e.contact, "alice") || strings.Contains(e.contact, "10.1.") {
 			t.Errorf("the registrar knows %s", e.contact)
 		}

@@ -65,6 +65,7 @@ type phone struct {
 	voice            []int16
 	outbound         string // proxy, an address with a port
 	transport        string
+	space            *space // where it runs
 }
 
 func startPhone(t *testing.T, o phone) *baresip {
@@ -112,9 +113,9 @@ ctrl_tcp_listen %[8]s
 	writeFile(t, filepath.Join(p.dir, "accounts"), account+"\n")
 	writeFile(t, filepath.Join(p.dir, "contacts"), "")
 
-	p.process = start(t, user+"'s "+cmp.Or(o.name, "phone"), p.dir, "baresip", "-f", p.dir, "-s")
+	p.process = startIn(o.space, t, user+"'s "+cmp.Or(o.name, "phone"), p.dir, "baresip", "-f", p.dir, "-s")
 	p.says("baresip is ready")
-	conn, err := net.DialTimeout("tcp", control, patience)
+	conn, err := o.space.dial(control)
 	if err != nil {
 		t.Fatalf("%s: %v", p.name, err)
 	}

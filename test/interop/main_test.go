@@ -61,6 +61,9 @@ func complete() bool {
 		{"rtpengine", "rtpengine-daemon"},
 		{"dumpcap", "tshark"}, // through wireshark-common, which tshark depends on
 		{"tshark", "tshark"},
+		{"ip", "iproute2"},
+		{"iptables", "iptables"},
+		{"nsenter", "util-linux"},
 	} {
 		if _, err := exec.LookPath(p.program); err != nil {
 			fmt.Fprintf(os.Stderr, "interop: %s is not in PATH; on Debian it comes with: apt-get install --no-install-recommends %s\n", p.program, p.debian)
@@ -73,6 +76,12 @@ func complete() bool {
 	if _, err := ran("dumpcap", "-L", "-i", "lo"); err != nil {
 		fmt.Fprintln(os.Stderr, "interop: capturing on the loopback interface is not allowed; run as root, or in Debian's group wireshark.", err)
 		return false
+	}
+	if in, err := openSpace(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return false
+	} else {
+		in.Close()
 	}
 	return true
 }

@@ -38,6 +38,13 @@ func start(t *testing.T, name, dir, program string, args ...string) *process {
 	return startEnding(t, syscall.SIGKILL, name, dir, program, args...)
 }
 
+// startIn starts a program in a namespace.
+func startIn(s *space, t *testing.T, name, dir, program string, args ...string) *process {
+	t.Helper()
+	words := s.command(program, args...)
+	return start(t, name, dir, words[0], words[1:]...)
+}
+
 // startEnding starts a program that has to be ended by a signal other than
 // SIGKILL, because it has children to end itself.
 func startEnding(t *testing.T, end syscall.Signal, name, dir, program string, args ...string) *process {
