@@ -40,11 +40,11 @@ type baresip struct {
 	sip     int // port for SIP over UDP and TCP
 	rtp     [2]int
 	control net.Conn
-	events  chan baresipEvent
+	events  chan phoneEvent
 }
 
-// baresipEvent is what baresip reports by itself.
-type baresipEvent struct {
+// phoneEvent is what a phone reports by itself.
+type phoneEvent struct {
 	Type  string `json:"type"`
 	Param string `json:"param"`
 }
@@ -77,7 +77,7 @@ func startPhone(t *testing.T, o phone) *baresip {
 	}
 	first := freePorts(t, 4+rtpPorts)
 	// It listens for TLS on the port after the one for SIP.
-	p := &baresip{user: user, dir: t.TempDir(), sip: first, rtp: [2]int{first + 4, first + 3 + rtpPorts}, events: make(chan baresipEvent, 256)}
+	p := &baresip{user: user, dir: t.TempDir(), sip: first, rtp: [2]int{first + 4, first + 3 + rtpPorts}, events: make(chan phoneEvent, 256)}
 	control := net.JoinHostPort(phoneHost, strconv.Itoa(first+2))
 
 	speech := filepath.Join(p.dir, "speech.wav")
@@ -142,7 +142,7 @@ func (p *baresip) listen() {
 		if _, err := io.ReadFull(r, body); err != nil {
 			return
 		}
-		var e baresipEvent
+		var e phoneEvent
 		if json.Unmarshal(body[:n], &e) == nil && e.Type != "" {
 			select {
 			case p.events <- e:
@@ -196,7 +196,7 @@ func (p *baresip) awaitRegistered() {
 }
 
 // hears waits for one of the events, and returns it.
-func (p *baresip) hears(events ...string) baresipEvent {
+func (p *baresip) hears(events ...string) phoneEvent {
 	p.t.Helper()
 	deadline := time.After(patience)
 	for {

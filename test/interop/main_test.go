@@ -56,6 +56,7 @@ func complete() bool {
 	ok := true
 	for _, p := range []struct{ program, debian string }{
 		{"baresip", "baresip-core"},
+		{"linphonec", "linphone-cli"},
 		{"sipp", "sip-tester"},
 		{"kamailio", "kamailio"},
 		{"rtpengine", "rtpengine-daemon"},
