@@ -2,7 +2,6 @@ package sip
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 )
@@ -183,24 +182,14 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 
 // hop returns where a request within the dialog goes: to the first route or
 // the remote target where that is an address, else to where the peer was last
-// heard from. An address behind a NAT is no address: what comes from there
-// shows the way. A connection that still stands is kept. Over TLS the peer must
-// prove the name under which it was called, whatever address it has now.
+// heard from, as for a target behind a NAT. A connection that still stands is
+// kept. Over TLS the peer must prove the name under which it was called, whatever
+// address it has now.
 func (d *Dialog) hop(p *peer) Flow {
-	next, translated := p.target, p.translated
-	if len(p.routes) > 0 {
-		if a, err := ParseAddress(p.routes[0]); err == nil {
-			next, translated = a.URI, false
-		}
-	}
-	if p.flow.conn != nil && !p.flow.conn.isClosed() {
+	if p.translated && len(p.routes) == 0 {
 		return p.flow
 	}
-	addr, ok := next.Addr()
-	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() || translated || unreachable(addr, p.flow.remote.Addr()) {
-		return p.flow
-	}
-	return p.flow.listener.FlowTo(netip.AddrPortFrom(addr, uint16(next.Port)), d.name)
+	return p.flow.Toward(p.target, p.routes, d.name)
 }
 
 func (d *Dialog) receive(flow Flow, m *Message) {
