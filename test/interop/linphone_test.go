@@ -89,6 +89,7 @@ passwd=%[6]s
 bind_address=%[2]s
 audio_rtp_port=%[7]d
 audio_adaptive_jitt_comp_enabled=0
+audio_jitt_comp=150
 [net]
 dns_srv_enabled=0
 [sound]
