@@ -48,6 +48,7 @@ type Call struct {
 	phones   []destination // registered phones of the callee; nil: the target's hops are looked up
 	target   route.Target
 	hops     []route.Hop // still untried
+	routes   []string    // Route set of the INVITE to them
 	forwards int         // Max-Forwards of the B leg's INVITE
 	decision policy.Decision
 	urgent   bool               // an emergency call: nothing refuses it
@@ -68,6 +69,9 @@ type Call struct {
 	change   *modification // a re-INVITE or UPDATE under way
 	ringing  *time.Timer   // noAnswer
 	patience *time.Timer   // for an ACK with dh-fin
+	leaving  *sip.ServerTx // a BYE that waits for the far end's answer
+	leaver   *Leg          // on which it came
+	parting  *time.Timer   // for its answer, or for one with the password that the far end has asked for
 
 	view atomic.Pointer[View]
 	live atomic.Pointer[[]*media.Session] // for the counters of a view
@@ -84,6 +88,7 @@ type Leg struct {
 	dialog *sip.Dialog
 	flow   sip.Flow // where its INVITE went
 	uri    sip.URI  // the Request-URI of its INVITE
+	routes []string // Route set of its INVITE
 	proved bool     // the INVITE answers a challenge
 	remote string   // signalling address, for views
 

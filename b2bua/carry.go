@@ -47,15 +47,15 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 		in.Reply(420, "", sip.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
 		return
 	}
-	if l.Side == policyInside && !p.authenticate(in) {
+	g, ok := p.goalOf(in, l)
+	if !ok {
 		return
 	}
-	target, phones, known := p.target(in.URI, l)
-	if stranger && target.Rule != route.RuleElsewhere {
+	if stranger && g.target.Rule != route.RuleElsewhere {
 		p.refuseStranger(in, in.Flow.Remote().Addr())
 		return
 	}
-	if !known {
+	if !g.known {
 		p.counters.refused.Add(1)
 		if p.known(in.URI) {
 			in.Reply(480, "")
@@ -64,6 +64,7 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
+	target, phones := g.target, g.phones
 	if phones != nil {
 		if phones = p.reached(in, target, phones); len(phones) == 0 {
 			in.Reply(489, "", warning("sipward keeps no mailbox and no presence, and no phone of that user could answer"))
@@ -72,7 +73,7 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 	}
 	// Policy speaks about it as about the call that the same parties would have.
 	c := newCall(p, in, l, peer, target, hops-1)
-	c.phones = phones
+	c.phones, c.routes = phones, g.routes
 	c.decision = c.decide(addrOf(sip.URI{Host: target.Host}))
 	if sentence := c.refusal(); sentence != "" {
 		p.counters.refused.Add(1)
@@ -161,7 +162,7 @@ func (c *Call) waysToPhones() (ways []relayer.Way) {
 			continue
 		}
 		from, to := c.identities(leg)
-		ways = append(ways, relayer.Way{Flow: d.flow, URI: uri, From: from, To: to})
+		ways = append(ways, relayer.Way{Flow: d.flow, URI: uri, From: from, To: to, Routes: d.routes})
 	}
 	return ways
 }
@@ -188,7 +189,7 @@ func (c *Call) waysTo(hops []route.Hop) (ways []relayer.Way, sentence string) {
 			}
 		}
 		from, to := c.identities(leg)
-		ways = append(ways, relayer.Way{Flow: leg.l.flowTo(hop, c.target.Host), URI: c.calledURI(), From: from, To: to})
+		ways = append(ways, relayer.Way{Flow: leg.l.flowTo(hop, c.target.Host), URI: c.calledURI(), From: from, To: to, Routes: c.routes})
 	}
 	if len(ways) > 0 {
 		sentence = ""

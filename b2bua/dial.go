@@ -66,7 +66,7 @@ func (c *Call) dialNext() {
 			}
 			c.reason = c.decision.Reason
 		}
-		c.b.l = l
+		c.b.l, c.b.routes = l, c.routes
 		err := c.dial(c.b, l.flowTo(hop, c.target.Host), c.calledURI())
 		if err == nil || c.cannotDial(err) {
 			return
@@ -82,6 +82,7 @@ func (c *Call) ringAll(phones []destination) {
 	var first *listener
 	for _, d := range phones {
 		leg := c.newLeg()
+		leg.routes = d.routes
 		if leg.l = c.p.listenerOf(d.flow); leg.l == nil || first != nil && leg.l.media != first.media {
 			continue // one session of media has one address towards the phones
 		}
@@ -132,14 +133,8 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 			fields = append(fields, sip.Field{Name: name, Value: v})
 		}
 	}
-	if l.side == policy.Outside && c.a.side == policy.Inside && !c.p.home(c.invite.From().URI) {
-		// Between the phone and the registrar that knows its password.
-		for _, f := range c.invite.Fields {
-			if f.Name == "Authorization" || f.Name == "Proxy-Authorization" {
-				fields = append(fields, f)
-			}
-		}
-	}
+	proof := c.credentialsOf(l)
+	fields = append(fields, proof...)
 	init := ""
 	if c.a.exchange == nil {
 		c.protection = "none"
@@ -177,8 +172,8 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 		fields = append(fields, sip.Field{Name: "DH-Init", Value: init})
 	}
 	from, to := c.identities(l)
-	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
-		Fields: fields, AckFields: require, ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
+	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, Routes: l.routes, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
+		Fields: fields, AckFields: append(require, proof...), ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
 	if err != nil {
 		return err
 	}
@@ -366,13 +361,7 @@ func (c *Call) passChallenge(res *sip.Message) {
 		c.refuse(403, "Forbidden (the other side asks for a password)", "the other side asks for a password")
 		return
 	}
-	var fields []sip.Field
-	for _, f := range res.Fields {
-		if strings.EqualFold(f.Name, "WWW-Authenticate") || strings.EqualFold(f.Name, "Proxy-Authenticate") {
-			fields = append(fields, f)
-		}
-	}
-	c.refuse(res.Status, res.Reason, "the other side asks for a password", fields...)
+	c.refuse(res.Status, res.Reason, "the other side asks for a password", fieldsNamed(res, "WWW-Authenticate", "Proxy-Authenticate")...)
 }
 
 // worth orders refusals: what tells the caller most about the callee wins.

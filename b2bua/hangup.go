@@ -57,6 +57,9 @@ func (c *Call) hangup(why string) {
 
 // byeFrom: a far end has hung up.
 func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
+	if c.takeLeave(l, tx) {
+		return
+	}
 	tx.Reply(200, "")
 	l.dialog.Closed()
 	if c.state != Ended && !c.a.dialog.Confirmed() {
@@ -89,6 +92,11 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	if why != "" {
 		c.reason = why
 	}
+	if c.leaving != nil {
+		c.leaving.Reply(200, "")
+		c.leaver.dialog.Closed()
+		c.leaving = nil
+	}
 	c.publishView() // with the exchange and the last counters, before they are gone
 	last := c.View()
 	c.bye(c.a, fields)
@@ -102,7 +110,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 			l.letClose()
 		}
 	}
-	for _, t := range []*time.Timer{c.ringing, c.patience, c.a.ticker, c.b.ticker} {
+	for _, t := range []*time.Timer{c.ringing, c.patience, c.parting, c.a.ticker, c.b.ticker} {
 		if t != nil {
 			t.Stop()
 		}

@@ -153,14 +153,13 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		in.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if l.Side == policyInside && !emergency && !p.authenticate(in) {
-		return
-	}
-	target, phones, known := p.o.Emergency.Target, []destination(nil), true
+	g := goal{target: p.o.Emergency.Target, known: true}
 	if !emergency {
-		target, phones, known = p.target(in.URI, l)
+		if g, ok = p.goalOf(in, l); !ok {
+			return
+		}
 	}
-	if !known {
+	if !g.known {
 		p.counters.refused.Add(1)
 		switch {
 		case l.Side == policyOutside && peer == "":
@@ -172,12 +171,12 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
-	c := newCall(p, in, l, peer, target, hops-1)
-	c.phones, c.urgent = phones, emergency
+	c := newCall(p, in, l, peer, g.target, hops-1)
+	c.phones, c.routes, c.urgent = g.phones, g.routes, emergency
 	if emergency {
 		c.decision = emergencyDecision()
 	} else {
-		c.decision = c.decide(addrOf(sip.URI{Host: target.Host}))
+		c.decision = c.decide(addrOf(sip.URI{Host: g.target.Host}))
 	}
 	if !c.decision.Allow {
 		p.counters.refused.Add(1)

@@ -1,15 +1,8 @@
 package b2bua
 
 import (
-	"time"
-
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sip"
-)
-
-const (
-	keepAliveUDP = 25 * time.Second // below the 30 s of stingy NATs
-	keepAliveTCP = 2 * time.Minute
 )
 
 // keepOpen keeps NATs from forgetting the way to a peer, until stop is called.

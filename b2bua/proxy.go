@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
@@ -37,6 +38,7 @@ type Listener struct {
 	// PeersOnly makes an outside listener deaf to sources that are no listed
 	// peer's.
 	PeersOnly bool
+	Accounts  Accounts // inside: where its phones have their accounts
 	Dial      func(context.Context, netip.AddrPort) (net.Conn, error)
 }
 
@@ -64,6 +66,9 @@ type Options struct {
 	// Users says whether an account exists; nil: nobody is known who has no
 	// phone registered.
 	Users func(user string) bool
+	// AccountsElsewhere keeps what phones have registered at other registrars over
+	// a restart; nil: nothing does.
+	AccountsElsewhere registrar.Keeper
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  route.Emergency
@@ -145,9 +150,10 @@ func New(o Options) (*Proxy, error) {
 	if o.Peer == nil {
 		o.Peer = func(string, netip.Addr) string { return "" }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
+	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
 	p.mu.Lock()
@@ -178,6 +184,10 @@ func New(o Options) (*Proxy, error) {
 		p.plan.Home.Addresses = append(p.plan.Home.Addresses, l.sip.Local(), l.sip.Advertised())
 	}
 	p.preferStreams()
+	if err := p.restoreAccounts(time.Now()); err != nil {
+		go p.stack.Close()
+		return nil, fmt.Errorf("b2bua: registrations elsewhere: %w", err)
+	}
 	return p, nil
 }
 

@@ -17,8 +17,8 @@ const maxRegistering = 64
 // register answers a REGISTER from inside (RFC 3261 section 10.3). It keeps
 // the reader free: a binding is durable before the 200 leaves.
 func (p *Proxy) register(in *sip.Incoming, l *listener) {
-	if !p.home(in.URI) {
-		p.passRegister(in)
+	if l.Accounts == AccountsElsewhere || !p.home(in.URI) {
+		p.passRegister(in, l)
 		return
 	}
 	if p.o.Registrar == nil {

@@ -12,8 +12,9 @@ import (
 // destination is a registered phone: the URI that it gave, and the flow on
 // which it was heard from, which is the only one that leads back through a NAT.
 type destination struct {
-	URI  string
-	flow sip.Flow
+	URI    string
+	flow   sip.Flow
+	routes []string // the proxies inside that lead to it; flow leads to the first
 }
 
 // target says where an INVITE goes. The second result holds the registered
@@ -22,6 +23,35 @@ func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []desti
 	w := phonesNow{p: p, now: time.Now()}
 	f := p.plan.Find(string(l.Side), uri.String(), &w)
 	return f.Target, w.found, f.Kind != route.Nowhere
+}
+
+// goal is where a request that begins something goes.
+type goal struct {
+	target route.Target
+	phones []destination // registered phones of the callee; nil: the target's hops are looked up
+	routes []string      // Route set of the request
+	known  bool          // there is such a place
+}
+
+// goalOf says where a request goes, once its sender has proved who it is. Where
+// it goes nowhere for the sender's sake it has been answered.
+func (p *Proxy) goalOf(in *sip.Incoming, l *listener) (g goal, ok bool) {
+	if l.Accounts == AccountsElsewhere {
+		var why string
+		if g.target, g.routes, why = p.targetElsewhere(in); why != "" {
+			p.counters.refused.Add(1)
+			in.Reply(403, "Forbidden", warning(why))
+			return g, false
+		}
+		g.known = true
+		return g, true
+	}
+	if l.Side == policyInside && !p.authenticate(in) {
+		return g, false
+	}
+	g.target, g.phones, g.known = p.target(in.URI, l)
+	g.target, g.routes = p.alongServices(in, l, g.target)
+	return g, true
 }
 
 // phonesNow tells a plan which phones are there, and keeps what it found.

@@ -47,7 +47,7 @@ func (c *Call) answerChallenge(l *Leg, res *sip.Message) bool {
 		return false
 	}
 	again := c.newLeg()
-	again.l, again.proved = l.l, true
+	again.l, again.routes, again.proved = l.l, l.routes, true
 	c.b = again
 	if err := c.dial(again, l.flow, l.uri, sip.Field{Name: answer, Value: value}); err != nil {
 		c.p.log.Error("cannot answer the provider's challenge", "call", c.id, "error", err)

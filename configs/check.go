@@ -39,8 +39,16 @@ func (d *document) stands(path string) bool {
 
 func (d *document) checkListeners(c *Config) {
 	known, inside := true, false
+	outside := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Side != policy.Inside })
 	for i, l := range c.Listeners {
 		known = known && l.Side != ""
+		switch path := at("listeners", i, "accounts"); {
+		case l.Side != policy.Inside:
+		case l.Accounts == AccountsOwn && !c.Registrar.On && !d.failed("registrar") && !d.meant[".registrar"]:
+			d.fail(path, "own are those of a registrar, and there is none; add registrar, or leave this out")
+		case l.Accounts == AccountsElsewhere && !outside:
+			d.fail(path, "elsewhere is where an outside listener leads, and there is none; add one with side: outside")
+		}
 		inside = inside || l.Side == policy.Inside
 		if l.Side != policy.Inside {
 			continue
@@ -73,6 +81,14 @@ func (d *document) checkListeners(c *Config) {
 	case known && !inside:
 		d.fail("listeners", "none has side: inside, so nobody could call or be called through this sipward")
 	}
+}
+
+// PassesAccounts reports whether phones may keep accounts at other registrars: on
+// a listener that is for them, or where no phone has a password here.
+func (c *Config) PassesAccounts() bool {
+	return slices.ContainsFunc(c.Listeners, func(l Listener) bool {
+		return l.Side == policy.Inside && (l.Accounts == AccountsElsewhere || l.Accounts == "" && c.Registrar.Users == "")
+	}) && slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Side == policy.Outside })
 }
 
 // failed reports whether a key or something within it has a problem already.

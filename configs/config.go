@@ -40,6 +40,12 @@ const (
 	AcceptPeers  = "peers"
 )
 
+// Values of Listener.Accounts.
+const (
+	AccountsOwn       = "own"
+	AccountsElsewhere = "elsewhere"
+)
+
 // Config is a configuration that was checked, with its defaults filled in.
 type Config struct {
 	File         string // name for messages

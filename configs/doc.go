@@ -15,6 +15,8 @@
 //	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, ca: ca.pem, port: 5061} # the last three may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback
 //	    accept: anyone         # outside: anyone (the default) | peers
+//	    accounts: own          # inside: own | elsewhere, where its phones have their accounts; left out: own where
+//	                           # registrar has users, else both
 //	media:
 //	  ports: 20000-29999       # the default
 //	registrar:                 # none by default: phones cannot register

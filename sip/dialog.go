@@ -84,9 +84,10 @@ type sentAck struct {
 
 // Dial holds what an INVITE needs.
 type Dial struct {
-	Flow        Flow    // where it is sent
-	URI         URI     // the Request-URI
-	From, To    Address // without tags
+	Flow        Flow     // where it is sent
+	URI         URI      // the Request-URI
+	Routes      []string // Route fields of the INVITE, which Flow leads to; the dialog's own follow from its 2xx
+	From, To    Address  // without tags
 	ContactUser string
 	MaxForwards int
 	Fields      []Field
@@ -102,7 +103,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
 		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.ContactURI(o.ContactUser)}
 	d.local = o.From.WithTag(d.localTag)
-	d.peer = peer{address: o.To.WithTag(""), target: o.URI, flow: o.Flow}
+	d.peer = peer{address: o.To.WithTag(""), target: o.URI, routes: o.Routes, flow: o.Flow}
 	if !s.register(d) {
 		return nil, ErrTransport
 	}

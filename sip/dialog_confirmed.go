@@ -40,7 +40,7 @@ func (d *Dialog) Do(method, contentType string, body []byte, handle func(*Messag
 		if accepted && (method == "INVITE" || method == "UPDATE") {
 			d.peer.target = contactOf(res, d.peer.target)
 		}
-		if res != nil && (res.Status == 481 || res.Status == 408) && !d.ended {
+		if res != nil && (res.Status == 481 || res.Status == 408) && method != "BYE" && !d.ended {
 			// RFC 3261 section 12.2.1.2: the far end has lost the dialog, which
 			// the handler sees by Ended.
 			d.Bye(nil)

@@ -17,6 +17,7 @@ import (
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/store"
 )
 
 // consoleGrace is what answers of the console may take of the time that a
@@ -28,18 +29,20 @@ const advertiseWithin = 10 * time.Second
 
 // daemon is everything that a running sipward consists of.
 type daemon struct {
-	cfg     *configs.Config
-	log     *slog.Logger
-	started time.Time
-	sockets []socket
-	phones  *phones      // nil where none can register
-	api     net.Listener // nil where the configuration turns it off
-	engine  *media.Engine
-	echo    *demo.Echo     // nil without test addresses
-	record  *record.Writer // nil where none is kept
-	proxy   *b2bua.Proxy
-	console *console.Server
-	served  chan struct{} // closed when the console serves no more
+	cfg       *configs.Config
+	log       *slog.Logger
+	started   time.Time
+	sockets   []socket
+	state     store.Store  // nil: registrations end with the process
+	stateFile string       // "" likewise
+	phones    *phones      // nil where none can register
+	api       net.Listener // nil where the configuration turns it off
+	engine    *media.Engine
+	echo      *demo.Echo     // nil without test addresses
+	record    *record.Writer // nil where none is kept
+	proxy     *b2bua.Proxy
+	console   *console.Server
+	served    chan struct{} // closed when the console serves no more
 }
 
 // assemble opens what the configuration names and starts it. After an error
@@ -71,7 +74,10 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err = d.openAPI(); err != nil {
 		return d, err
 	}
-	if d.phones, err = openPhones(cfg, log); err != nil {
+	if d.state, d.stateFile, err = openState(cfg, log); err != nil {
+		return d, err
+	}
+	if d.phones, err = openPhones(cfg, d.state, log); err != nil {
 		return d, err
 	}
 	d.engine, err = media.NewEngine(media.Options{PortMin: cfg.Media.PortMin, PortMax: cfg.Media.PortMax, Log: log})
@@ -111,6 +117,9 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			o.Users = d.phones.known
 		}
 	}
+	if d.state != nil && cfg.PassesAccounts() {
+		o.AccountsElsewhere = store.NewRecords(d.state, elsewhereBucket)
+	}
 	if cfg.Records != "" {
 		if d.record, err = record.Open(record.Options{Dir: cfg.Records, Log: log}); err != nil {
 			return d, fmt.Errorf("the record of calls cannot be kept: %w; %s", err, toChange(cfg, "records"))
@@ -144,6 +153,7 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Advertise: s.advertise,
 			Networks:  l.Networks,
 			PeersOnly: l.Accept == configs.AcceptPeers,
+			Accounts:  b2bua.Accounts(l.Accounts),
 		})
 	}
 	return out, nil
@@ -223,8 +233,9 @@ func (d *daemon) status() console.Status {
 	}
 	if d.phones != nil {
 		n := len(d.phones.registrar.All())
-		s.Phones, s.StateFile = &n, d.phones.stateFile
+		s.Phones = &n
 	}
+	s.StateFile = d.stateFile
 	return s
 }
 
@@ -294,7 +305,12 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		s.close() // the proxy has closed those that it took
 	}
 	if d.phones != nil {
-		d.phones.close(d.log)
+		d.phones.close()
+	}
+	if d.state != nil {
+		if err := d.state.Close(); err != nil {
+			d.log.Error("closing the state file", "error", err)
+		}
 	}
 	if d.echo != nil {
 		d.echo.Close()

@@ -141,7 +141,7 @@ func TestPhonesNeedPasswords(t *testing.T) {
 	if got := newSoftphone(t, at(t, d, policy.Inside, "udp")).register("bob", 300); got != "SIP/2.0 401 Unauthorized" {
 		t.Error(got)
 	}
-	if d.phones.state != nil || d.phones.stateFile != "" {
+	if d.state != nil || d.stateFile != "" {
 		t.Error("state: off keeps something")
 	}
 	for user, want := range map[string]bool{"bob": true, "Bob": false, "eve": false, "": false} {

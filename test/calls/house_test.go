@@ -201,6 +201,7 @@ type phone struct {
 	fields  []sip.Field              // of its INVITEs
 	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
+	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
 
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -375,6 +376,9 @@ func (p *phone) OnRefused(res *sip.Message, err error) {
 }
 func (p *phone) OnRequest(tx *sip.ServerTx) {
 	p.lastReq = tx.Request
+	if p.within != nil && p.within(tx) {
+		return
+	}
 	switch tx.Request.Method {
 	case "BYE":
 		tx.Reply(200, "")

@@ -99,7 +99,9 @@ func TestAccountElsewhereFromBehindNAT(t *testing.T) {
 	inHome(t, func(t *testing.T, w *world) {
 		e := w.elsewhere(t)
 		defer e.close()
-		e.register(t, w)
+		if res := w.registerElsewhere(alicePhone, "pw-alice", "<sip:alice@"+alicePhone.String()+">", ""); res.Status != 200 {
+			t.Fatalf("REGISTER: %d", res.Status)
+		}
 		u, _ := sip.ParseURI(e.contact)
 		addr, ok := u.Addr()
 		if !ok || addr != routerA {
