@@ -145,7 +145,15 @@ func TestBehindNAT(t *testing.T) {
 		judgeNoVoice(t, where, f.Payloads(), talkers)
 	}
 	for _, m := range messages(packets) {
-		if strings.Contains(m.text, phoneHost) {
+		shown := m.text
+		if m.kind() == "BYE" {
+			// The phone proves its password again, and has hashed the address that
+			// its own request names.
+			for _, user := range []string{"alice", "bob", "carol"} {
+				shown = strings.Replace(shown, `uri="sip:`+user+"@"+phoneHost, "", 1)
+			}
+		}
+		if strings.Contains(shown, phoneHost) {
 			t.Errorf("the Internet sees an address of the inside:\n%s", m.text)
 		}
 	}
