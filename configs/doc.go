@@ -1,7 +1,7 @@
 // Package configs loads the configuration, fills in its defaults and checks it
-// strictly. The ready-made files workstation.yaml and office.yaml stand beside it
-// and explain every key; they are also built into the program ([Workstation],
-// [Office]).
+// strictly. The ready-made files workstation.yaml, office.yaml and lab.yaml stand
+// beside it and explain every key; the first two are also built into the program
+// ([Workstation], [Office]).
 //
 // The file is YAML. Its keys, with the values they have when left out:
 //
