@@ -229,6 +229,13 @@ func (n *Network) Stats() Stats {
 	return n.stats
 }
 
+// Sockets counts those that are open.
+func (n *Network) Sockets() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.sockets)
+}
+
 // Close closes every socket and forgets what is in transit. It may be called
 // more than once.
 func (n *Network) Close() error {
