@@ -19,7 +19,7 @@ import (
 // State is where a call stands.
 type State string
 
-// A call goes down this list; it may leave for Ended from anywhere.
+// A call goes down this list; callMoves has the whole of it.
 const (
 	Routing     State = "routing"     // looking up where it goes
 	Calling     State = "calling"     // INVITE sent on the B leg
@@ -76,6 +76,8 @@ type Call struct {
 	leaver   *Leg          // on which it came
 	parting  *time.Timer   // for its answer, or for one with the password that the far end has asked for
 
+	noted noted // for note
+
 	view atomic.Pointer[View]
 	live atomic.Pointer[[]*media.Session] // for the counters of a view
 }
@@ -105,6 +107,7 @@ type Leg struct {
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make
 	move      legMove
+	noted     noted // for note
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

@@ -122,6 +122,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.closeMedia()
 	c.eraseExchange(c.a)
 	c.eraseExchange(c.b)
+	c.note()
 	c.view.Store(&last)
 	c.live.Store(nil)
 	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil

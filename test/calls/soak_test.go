@@ -67,6 +67,9 @@ func TestSoak(t *testing.T) {
 		before := s.rest()
 		s.run(first+warm, count-warm)
 		after := s.rest()
+		if full := s.w.net.Stats().QueueFull; full != 0 {
+			t.Errorf("seed %d: %d datagrams found no room: more was lost than was meant to be", s.seed, full)
+		}
 		if after.goroutines > idle.goroutines || after.sockets != idle.sockets || after.dialogs != 0 || after.calls != 0 {
 			t.Errorf("seed %d: at rest %+v, before the first call %+v", s.seed, after, idle)
 		}
@@ -78,7 +81,7 @@ func TestSoak(t *testing.T) {
 		if *soakOnly < 0 && count >= 1000 {
 			s.judgeVariety()
 		}
-		t.Log(s.told())
+		t.Logf("at rest %+v, then %+v, then %+v\n%s", idle, before, after, s.told())
 		s.close()
 	})
 }
@@ -94,7 +97,7 @@ type soak struct {
 	mu     sync.Mutex
 	chance map[link]*rand.Rand
 	events map[string]int // what happened how often
-	moves  map[string]int // transitions of calls, by the events of both sipwards
+	moves  map[string]int // transitions of calls and their legs' keys, by the events of both sipwards
 	last   map[string]string
 	stop   []func()
 	failed int
@@ -109,7 +112,7 @@ type link struct {
 
 func newSoak(t *testing.T, seed uint64) *soak {
 	s := &soak{t: t, seed: seed, chance: map[link]*rand.Rand{}, events: map[string]int{}, moves: map[string]int{}, last: map[string]string{}}
-	w := &world{t: t, net: memnet.New(memnet.Options{Seed: seed, Delay: 10 * time.Millisecond, QueueLen: 1 << 14})}
+	w := &world{t: t, net: memnet.New(memnet.Options{Seed: seed, Delay: 10 * time.Millisecond})}
 	s.w = w
 	w.a = w.house("a", insideA, outsideA, policy.Require, worldOptions{}, []string{
 		"*@b.example", "sip:" + outsideB.String(), "outside",
@@ -171,20 +174,31 @@ func (s *soak) watch(h *house) {
 	go func() {
 		for e := range events {
 			s.mu.Lock()
-			was, now := s.last[e.Call.ID], e.Call.State
-			if was == "" {
-				was = string(b2bua.Routing)
+			s.moved(e.Call.ID, string(b2bua.Routing), e.Call.State)
+			for i, l := range e.Call.Legs {
+				s.moved(e.Call.ID+l.Side, string(b2bua.KeysNone), string(l.Keys))
+				if e.Type == "call-ended" {
+					delete(s.last, e.Call.ID+e.Call.Legs[i].Side)
+				}
 			}
-			if was != now {
-				s.moves[was+" "+now]++
-			}
-			s.last[e.Call.ID] = now
 			if e.Type == "call-ended" {
 				delete(s.last, e.Call.ID)
 			}
 			s.mu.Unlock()
 		}
 	}()
+}
+
+// moved counts a transition of what has that name and began so. The caller holds mu.
+func (s *soak) moved(name, first, now string) {
+	was, known := s.last[name]
+	if !known {
+		was = first
+	}
+	if was != now {
+		s.moves[was+" to "+now]++
+	}
+	s.last[name] = now
 }
 
 // run makes count calls, as many at once as may be.
@@ -285,9 +299,46 @@ func (s *soak) judgeVariety() {
 			s.t.Errorf("seed %d: %q happened %d times in %d calls, want %d", s.seed, what, got, *soakCalls, least**soakCalls/1000)
 		}
 	}
+	s.judgeMoves()
 	// Which calls end by themselves: the ACK with the key was lost too often.
 	if got := s.events["given up"]; got > *soakCalls/100 {
 		s.t.Errorf("seed %d: %d calls of %d were given up by sipward", s.seed, got, *soakCalls)
+	}
+}
+
+// judgeMoves wants every transition of docs/calls.md to have happened, and no other.
+func (s *soak) judgeMoves() {
+	// What needs another world has tests of its own; keys are erased after the last
+	// event of their call.
+	elsewhere := []string{"routing to ended", "ringing to calling", "offered to none", "offered to erased", "agreed to erased", "confirmed to erased"}
+	doc, err := os.ReadFile("../../docs/calls.md")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	tables, _, _ := strings.Cut(string(doc), "\n## What happens where\n")
+	var documented []string
+	from := ""
+	for line := range strings.Lines(tables) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 || strings.HasPrefix(cells[1], "---") || strings.TrimSpace(cells[3]) == "to" {
+			continue
+		}
+		if state := strings.TrimSpace(cells[1]); state != "" {
+			from = state
+		}
+		if to := strings.TrimSpace(cells[3]); to != "" {
+			documented = append(documented, from+" to "+to)
+		}
+	}
+	for _, m := range documented {
+		if s.moves[m] == 0 && !slices.Contains(elsewhere, m) {
+			s.t.Errorf("seed %d: no call went from %s", s.seed, m)
+		}
+	}
+	for m := range s.moves {
+		if !slices.Contains(documented, m) {
+			s.t.Errorf("seed %d: a call went from %s, which docs/calls.md does not have", s.seed, m)
+		}
 	}
 }
 
