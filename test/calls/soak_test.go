@@ -29,10 +29,19 @@ import (
 //	go test ./test/calls -run TestSoak -soak.calls 20000
 //	go test ./test/calls -run TestSoak -soak.seed 7 -soak.only 1234 -v
 var (
-	soakCalls = flag.Int("soak.calls", envInt("SIPWARD_SOAK_CALLS", 2000), "calls of TestSoak; the default is that of the variable SIPWARD_SOAK_CALLS")
+	soakCalls = flag.Int("soak.calls", envInt("SIPWARD_SOAK_CALLS", defaultSoak()), "calls of TestSoak; the default is that of the variable SIPWARD_SOAK_CALLS")
 	soakSeed  = flag.Uint64("soak.seed", uint64(envInt("SIPWARD_SOAK_SEED", 1)), "seed of TestSoak")
 	soakOnly  = flag.Int("soak.only", -1, "the only call of TestSoak that is made")
 )
+
+// defaultSoak is fewer calls where the race detector makes each of them four times
+// as dear; .ci/run makes all of them without it.
+func defaultSoak() int {
+	if raceEnabled {
+		return 500
+	}
+	return 2000
+}
 
 func envInt(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
@@ -78,7 +87,7 @@ func TestSoak(t *testing.T) {
 		if grown, most := after.heap-before.heap, int64(4<<20); grown > most {
 			t.Errorf("seed %d: %d octets of memory more after %d calls", s.seed, grown, count-warm)
 		}
-		if *soakOnly < 0 && count >= 1000 {
+		if *soakOnly < 0 && count >= 500 {
 			s.judgeVariety()
 		}
 		t.Logf("at rest %+v, then %+v, then %+v\n%s", idle, before, after, s.told())
