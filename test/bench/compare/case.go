@@ -30,13 +30,6 @@ type Case struct {
 	results map[string][]*load.Result // by relay; the same number of rounds each
 }
 
-func (c *Case) add(relay string, r *load.Result) {
-	if c.results == nil {
-		c.results = map[string][]*load.Result{}
-	}
-	c.results[relay] = append(c.results[relay], r)
-}
-
 // Rounds is how many rounds count.
 func (c *Case) Rounds() int { return len(c.results[Sipward]) }
 
@@ -108,4 +101,14 @@ func median[T cmp.Ordered](values []T) T {
 	}
 	values = slices.Sorted(slices.Values(values))
 	return values[(len(values)-1)/2]
+}
+
+// Add puts one round into a case: a result of each relay that took part.
+func (c *Case) Add(round map[string]*load.Result) {
+	if c.results == nil {
+		c.results = map[string][]*load.Result{}
+	}
+	for relay, r := range round {
+		c.results[relay] = append(c.results[relay], r)
+	}
 }

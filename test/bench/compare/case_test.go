@@ -51,8 +51,10 @@ func TestCaseTakesMediansOfPairs(t *testing.T) {
 		t.Error("a ratio of nothing, or no reason for it")
 	}
 	for _, pair := range [][2]time.Duration{{6000, 10000}, {5000, 20000}, {9000, 10000}} {
-		c.add(Sipward, &load.Result{Delivered: 1000, CPU: 1000 * pair[0], Latency: load.Spread{P99: pair[0]}})
-		c.add(RTPEngine, &load.Result{Delivered: 1000, CPU: 1000 * pair[1]})
+		c.Add(map[string]*load.Result{
+			Sipward:   {Delivered: 1000, CPU: 1000 * pair[0], Latency: load.Spread{P99: pair[0]}},
+			RTPEngine: {Delivered: 1000, CPU: 1000 * pair[1]},
+		})
 	}
 	if mid, least, most, ok := c.Ratio(); !ok || mid != 0.6 || least != 0.25 || most != 0.9 {
 		t.Errorf("ratio %v, %v to %v, %v", mid, least, most, ok)

@@ -128,7 +128,7 @@ func (b *Bench) Case(ctx context.Context, suite string, calls int, e Effort) (c 
 		if try > 0 && !e.Deadline.IsZero() && time.Now().Add(time.Since(began)/time.Duration(try)).After(e.Deadline) {
 			break
 		}
-		results := make([]*load.Result, 0, len(relays))
+		round := map[string]*load.Result{}
 		fault := ""
 		for _, r := range relays {
 			result, err := b.run(ctx, r, calls, &e)
@@ -139,15 +139,13 @@ func (b *Bench) Case(ctx context.Context, suite string, calls int, e Effort) (c 
 				fmt.Fprintf(b.o.Log, "  thrown away: %s\n", f)
 				fault = f
 			}
-			results = append(results, result)
+			round[r.name] = result
 		}
 		if fault != "" {
 			c.Thrown = append(c.Thrown, fault)
 			continue
 		}
-		for i, r := range relays {
-			c.add(r.name, results[i])
-		}
+		c.Add(round)
 	}
 	return c, nil
 }

@@ -23,7 +23,7 @@ func newPlan(t *testing.T, calls int, suite string) *plan.Plan {
 	}
 	p := &plan.Plan{PlainLocal: at(2, 15000), SecureLocal: at(3, 15000)}
 	for i := range calls {
-		s := plan.Session{Plain: at(1, 20000+4*i), Secure: at(1, 20002+4*i), Suite: suite}
+		s := plan.Session{Plain: at(1, 12000+4*i), Secure: at(1, 12002+4*i), Suite: suite}
 		if suite != plan.None {
 			for _, key := range []*string{&s.ToProxy, &s.FromProxy} {
 				var err error
