@@ -13,8 +13,12 @@ import (
 	"github.com/sipward/sipward/test/bench/plan"
 )
 
-// after is how long a run listens on when the last packet was sent.
-const after = 150 * time.Millisecond
+// A run ends when nothing has arrived for a while: for settled where there were
+// as many packets as were sent, for given where some are missing.
+const (
+	settled = 10 * time.Millisecond
+	given   = 500 * time.Millisecond
+)
 
 // Tick is how often the generator sends what is due and takes what arrived. It
 // decides how many packets a relay finds at once, so only runs with the same
@@ -170,11 +174,18 @@ func (g *Generator) pump(s *script, in [directions]*inbox, warm int, cpu func() 
 	}
 	r.ended = time.Now().UnixNano()
 	r.CPU = spent - before
-	for end := r.ended + int64(after); time.Now().UnixNano() < end; {
+	for last, count := time.Now(), -1; ; sleepUntil(time.Now().UnixNano() + int64(Tick)) {
+		arrived := 0
 		for d := range in {
 			in[d].fill(g.receiver(d))
+			arrived += in[d].count
 		}
-		sleepUntil(time.Now().UnixNano() + int64(Tick))
+		quiet := time.Since(last)
+		if arrived != count {
+			last, count = time.Now(), arrived
+		} else if quiet > given || quiet > settled && arrived >= len(s.sent)-r.Refused {
+			break
+		}
 	}
 	r.Dropped = g.drops() - drops + in[0].full + in[1].full
 	return nil
