@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,9 +84,9 @@ func pin(thread, cpu int) error {
 	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(thread, &set))
 }
 
-// launch starts a program on a CPU. It is there before the program's first
+// Launch starts a program on a CPU. It is there before the program's first
 // instruction, so that the program counts one CPU and starts one worker.
-func launch(cmd *exec.Cmd, cpu int) (*Process, error) {
+func Launch(cmd *exec.Cmd, cpu int) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan error, 1), said: &tail{}}
 	cmd.Stderr = p.said
 	// Should this process die, its relays do too.
@@ -119,6 +121,42 @@ func (p *Process) CPU() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// Work is the CPU time of the process so far, and how often its threads gave
+// their CPU away, to be woken later.
+func (p *Process) Work() (cpu time.Duration, waits int, err error) {
+	if cpu, err = p.CPU(); err != nil {
+		return 0, 0, err
+	}
+	threads := fmt.Sprintf("/proc/%d/task", p.cmd.Process.Pid)
+	entries, err := os.ReadDir(threads)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(threads + "/" + e.Name() + "/status")
+		if err != nil {
+			continue // the thread has ended
+		}
+		_, rest, _ := strings.Cut(string(b), "\nvoluntary_ctxt_switches:")
+		line, _, _ := strings.Cut(rest, "\n")
+		n, _ := strconv.Atoi(strings.TrimSpace(line))
+		waits += n
+	}
+	return cpu, waits, nil
+}
+
+// Said is the end of what the process wrote to its standard error.
+func (p *Process) Said() string { return p.said.String() }
+
+// Wait returns when the process has ended by itself.
+func (p *Process) Wait() error {
+	err := <-p.done
+	if err != nil {
+		err = fmt.Errorf("relay: %s: %w %s", p.cmd.Path, err, p.said)
+	}
+	return err
+}
+
 // Close ends the process.
 func (p *Process) Close() error {
 	p.cmd.Process.Signal(unix.SIGTERM)
@@ -137,10 +175,15 @@ func (p *Process) Close() error {
 }
 
 // tail keeps the end of what a program writes, for errors.
-type tail struct{ text []byte }
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
 
 func (t *tail) Write(b []byte) (int, error) {
 	const keep = 2000
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.text = append(t.text, b...)
 	if len(t.text) > keep {
 		t.text = t.text[len(t.text)-keep:]
@@ -148,4 +191,8 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (t *tail) String() string { return string(t.text) }
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
+}

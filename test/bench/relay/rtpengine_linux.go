@@ -29,14 +29,14 @@ func StartRTPEngine(ctx context.Context, cpu int, at netip.Addr, calls int, suit
 	cmd := exec.CommandContext(ctx, program, "--config-file=none", "--foreground", "--log-stderr", "--log-level=3",
 		"--table=-1", "--num-threads=1", "--interface="+at.String(), "--listen-ng="+control.String(),
 		"--port-min=16384", "--port-max=65000", "--timeout=3600", "--silent-timeout=3600", "--delete-delay=0")
-	process, err := launch(cmd, cpu)
+	process, err := Launch(cmd, cpu)
 	if err != nil {
 		return nil, nil, err
 	}
 	p := &plan.Plan{PlainLocal: local[0], SecureLocal: local[1]}
 	if err := offerCalls(control, p, calls, suite); err != nil {
 		process.Close()
-		return nil, nil, fmt.Errorf("relay: rtpengine: %w %s", err, strings.TrimSpace(process.said.String()))
+		return nil, nil, fmt.Errorf("relay: rtpengine: %w %s", err, strings.TrimSpace(process.Said()))
 	}
 	return process, p, nil
 }

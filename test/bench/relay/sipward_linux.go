@@ -49,14 +49,14 @@ func StartSipward(ctx context.Context, command []string, cpu int, at netip.Addr,
 	if err != nil {
 		return nil, nil, err
 	}
-	process, err := launch(cmd, cpu)
+	process, err := Launch(cmd, cpu)
 	if err != nil {
 		return nil, nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || line != "ready\n" {
 		process.Close()
-		return nil, nil, fmt.Errorf("relay: sipward's engine did not start: %s", strings.TrimSpace(line+process.said.String()))
+		return nil, nil, fmt.Errorf("relay: sipward's engine did not start: %s", strings.TrimSpace(line+process.Said()))
 	}
 	return process, p, nil
 }

@@ -23,6 +23,7 @@ func verbs() map[string]verb {
 	all := portableVerbs()
 	all["relay"] = verb{"compare media with rtpengine, minutes; --docs FOLDER writes table and plot there", runRelay}
 	all["quick"] = verb{"the same in less than a minute; the last line is JSON", runQuick}
+	all["calls"] = verb{"measure set-up, held calls and registrations, minutes", runCalls}
 	return all
 }
 
