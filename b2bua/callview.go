@@ -9,7 +9,7 @@ import (
 // publishView stores what the call looks like now.
 func (c *Call) publishView() {
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
-		Trust: c.trust, Reason: c.reason, Started: c.started}
+		Trust: c.trust, Reason: c.reason, Started: c.started, Legs: make([]LegView, 0, 2)}
 	switch {
 	case c.a.side == policy.Outside:
 		v.Direction = "inbound"
@@ -40,7 +40,7 @@ func (c *Call) publishView() {
 // emit publishes the call's present state as an event.
 func (c *Call) emit(kind string) {
 	c.publishView()
-	c.p.hub.publish(kind, c.View())
+	c.p.hub.publish(kind, c.View)
 }
 
 func (c *Call) changed(s State) {

@@ -101,7 +101,6 @@ const together = 16
 
 // Growth sets calls up and holds them, in steps up to each of the counts.
 func Growth(ctx context.Context, o Options, counts []int) (points []Point, err error) {
-	roomForFiles(4*counts[len(counts)-1] + 1000)
 	net := [2]byte{64 + byte(rand.IntN(64)), byte(rand.IntN(256))}
 	at := func(host byte) netip.Addr { return netip.AddrFrom4([4]byte{127, net[0], net[1], host}) }
 
@@ -143,8 +142,10 @@ func Growth(ctx context.Context, o Options, counts []int) (points []Point, err e
 			for i := range n {
 				callers.dial(held+i, h.ready.Inside)
 			}
-			if err := errors.Join(callers.await(n, 30*time.Second), callees.await(n, 30*time.Second)); err != nil {
-				return nil, err
+			for _, end := range []*phones{callers, callees} {
+				if err := end.await(n, 30*time.Second); err != nil {
+					return nil, err
+				}
 			}
 		}
 		after, err := h.CPU()
@@ -152,12 +153,12 @@ func Growth(ctx context.Context, o Options, counts []int) (points []Point, err e
 			return nil, err
 		}
 		p.SetUp, p.Second = (after-before)/time.Duration(more), float64(more)/time.Since(began).Seconds()
+		if err := protected(h, count, 30*time.Second); err != nil {
+			return nil, err
+		}
 		state, err := o.rested(h)
 		if err != nil {
 			return nil, err
-		}
-		if state.Protected != count || state.Calls != count {
-			return nil, fmt.Errorf("calls: %d of %d calls are protected", state.Protected, count)
 		}
 		p.Heap = (int64(state.Heap) - int64(empty.Heap)) / int64(count)
 		p.All = (int64(state.Resident) - int64(empty.Resident)) / int64(count)
@@ -167,6 +168,19 @@ func Growth(ctx context.Context, o Options, counts []int) (points []Point, err e
 		points = append(points, p)
 	}
 	return points, nil
+}
+
+// protected waits until the far house has proved its keys in so many calls.
+func protected(h *testHouse, calls int, limit time.Duration) error {
+	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+		s, err := h.look()
+		if err != nil || s.Protected == calls && s.Calls == calls {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("calls: after %v %d of %d calls are protected", limit, s.Protected, calls)
+		}
+	}
 }
 
 // rested looks at a house that had nothing to do for a while.
@@ -262,12 +276,18 @@ func (o *Options) registerAll(h *testHouse, p *phones, count int) (*Registered, 
 	return r, nil
 }
 
-// roomForFiles lets this process, and those that it starts, have so many files
-// open. Where the system refuses, the calls beyond fail and say so.
-func roomForFiles(n int) {
+// Room is how many calls the system lets a process hold, each with four
+// sockets. It raises the bound for this process, and those that it starts, to
+// what want calls need, where that is allowed.
+func Room(want int) int {
+	const each, others = 4, 100
 	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Max >= uint64(n) {
-		return
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return want
 	}
-	unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: uint64(n)})
+	need := uint64(want*each + others)
+	if limit.Max < need && unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: need, Max: need}) == nil {
+		return want
+	}
+	return min(want, int(limit.Max-others)/each)
 }

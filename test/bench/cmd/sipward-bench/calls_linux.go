@@ -47,6 +47,14 @@ func runCalls(ctx context.Context, args []string, out, log io.Writer) error {
 		fmt.Fprintf(log, "Not allowed to run before other programs (%v): what else runs here disturbs the figures.\n", err)
 	}
 	if len(counts) > 0 {
+		most := counts[len(counts)-1]
+		if room := calls.Room(most); room < most {
+			fmt.Fprintf(log, "Of %d calls %d find room: a process here may have no more files open (ulimit -Hn).\n", most, room)
+			for i := range counts {
+				counts[i] = min(counts[i], room)
+			}
+			counts = slices.Compact(counts)
+		}
 		points, err := calls.Growth(ctx, o, counts)
 		if err != nil {
 			return err
