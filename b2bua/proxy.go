@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
@@ -37,7 +38,11 @@ type Listener struct {
 	// PeersOnly makes an outside listener deaf to sources that are no listed
 	// peer's.
 	PeersOnly bool
-	Dial      func(context.Context, netip.AddrPort) (net.Conn, error)
+	// Moves says that Move may give the listener another address: what is
+	// registered elsewhere under it is renewed often.
+	Moves    bool
+	Dial     func(context.Context, netip.AddrPort) (net.Conn, error)
+	Accounts Accounts // inside: where its phones have their accounts
 }
 
 // Options of a proxy. Routes, Policy and Media are needed.
@@ -48,11 +53,14 @@ type Options struct {
 	Policy    *policy.Policy
 	// Peer names the listed peer that a URI's host or an address belongs to;
 	// "" for strangers. nil: there are no listed peers.
-	Peer     func(host string, addr netip.Addr) string
-	Media    *media.Engine
-	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
-	MaxCalls int                 // calls at once; 0: 4096
+	Peer func(host string, addr netip.Addr) string
+	// Trusted says whether a listed peer is told who calls and is called, and is
+	// believed where it says so (RFC 3324); nil: none is.
+	Trusted func(peer string) bool
+	Media   *media.Engine
+	Groups  []string            // allowed groups in order of preference; nil: all built
+	Suites  []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
+	Limits  Limits
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
 	// Domains are those of the registered users, the one that bindings are
@@ -64,12 +72,15 @@ type Options struct {
 	// Users says whether an account exists; nil: nobody is known who has no
 	// phone registered.
 	Users func(user string) bool
+	// AccountsElsewhere keeps what phones have registered at other registrars over
+	// a restart; nil: nothing does.
+	AccountsElsewhere registrar.Keeper
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  route.Emergency
 	// Record hears of each call that has ended; nil: nothing is kept.
 	Record interface{ Add(record.Call) }
-	Trunks []Trunk // accounts at providers
+	Trunks []Trunk // accounts at providers, no two of one peer
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
 	Aliases   *route.Aliases
@@ -84,11 +95,13 @@ type Proxy struct {
 	stack       *sip.Stack
 	listeners   []*listener
 	byFlow      map[*sip.Listener]*listener
-	plan        route.Plan
-	hide        []netip.Prefix // networks of the inside
-	guard       *guard
+	ground      atomic.Pointer[ground]
+	moving      sync.Mutex // held by Move
+	guard       *guard     // of strangers, and of what everybody may begin
+	answers     *guard     // of refusals to those inside
 	jail        *jail
 	up          *upstream
+	trunks      []*trunk
 	relay       *relayer.Relay
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
@@ -97,6 +110,8 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	calls    map[string]*Call
+	paying   map[suspect]int // calls at once, of those who have any
+	unproved int             // calls of strangers whose address may be forged
 	draining bool
 	byes     int           // sent and not answered yet
 	idle     chan struct{} // closed when draining and neither calls nor BYEs are left
@@ -105,10 +120,31 @@ type Proxy struct {
 // listener is a Listener at work.
 type listener struct {
 	Listener
-	sip   *sip.Listener
-	media netip.Addr // where media is received
+	sip *sip.Listener
+	at  atomic.Pointer[mediaPlace]
+}
+
+// mediaPlace is where media of a listener's legs is received.
+type mediaPlace struct {
+	addr  netip.Addr
 	shown netip.Addr // what SDP names for it: behind a NAT, not the same
 }
+
+// settle works out where media is received, from where the socket is.
+func (l *listener) settle(advertise netip.AddrPort) {
+	at := &mediaPlace{addr: l.Media}
+	if !at.addr.IsValid() {
+		at.addr = l.sip.Local().Addr()
+	}
+	at.shown = at.addr
+	if advertise.IsValid() {
+		at.shown = advertise.Addr()
+	}
+	l.at.Store(at)
+}
+
+func (l *listener) media() netip.Addr { return l.at.Load().addr }
+func (l *listener) shown() netip.Addr { return l.at.Load().shown }
 
 type counters struct {
 	total, protected, refused, failed, strangersAnswered, strangersDropped atomic.Uint64
@@ -136,8 +172,8 @@ func New(o Options) (*Proxy, error) {
 	if o.Suites == nil {
 		o.Suites = commonSuites()
 	}
-	if o.MaxCalls == 0 {
-		o.MaxCalls = 4096
+	if o.Limits.Calls == 0 {
+		o.Limits.Calls = defaultCalls
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -145,9 +181,13 @@ func New(o Options) (*Proxy, error) {
 	if o.Peer == nil {
 		o.Peer = func(string, netip.Addr) string { return "" }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
+	if o.Trusted == nil {
+		o.Trusted = func(string) bool { return false }
+	}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
+	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
 	p.mu.Lock()
@@ -158,26 +198,23 @@ func New(o Options) (*Proxy, error) {
 			go p.stack.Close()
 			return nil, fmt.Errorf("b2bua: %w", err)
 		}
-		l := &listener{Listener: lo, sip: sl, media: lo.Media}
-		if !l.media.IsValid() {
-			l.media = sl.Local().Addr()
-		}
-		l.shown = l.media
-		if lo.Advertise.IsValid() {
-			l.shown = lo.Advertise.Addr()
-		}
-		if l.Side == policy.Inside {
-			p.hide = append(p.hide, l.Networks...)
-			p.hide = append(p.hide, netip.PrefixFrom(sl.Local().Addr(), sl.Local().Addr().BitLen()))
-		}
+		l := &listener{Listener: lo, sip: sl}
+		l.settle(lo.Advertise)
 		p.listeners = append(p.listeners, l)
 		p.byFlow[sl] = l
 	}
-	p.plan = route.Plan{Emergency: o.Emergency, Aliases: o.Aliases, Routes: o.Routes, Peer: o.Peer, Home: route.Home{Domains: o.Domains, Registrar: o.Registrar != nil}}
-	for _, l := range p.listeners {
-		p.plan.Home.Addresses = append(p.plan.Home.Addresses, l.sip.Local(), l.sip.Advertised())
-	}
+	p.survey()
 	p.preferStreams()
+	if err := p.restoreAccounts(time.Now()); err != nil {
+		go p.stack.Close()
+		return nil, fmt.Errorf("b2bua: registrations elsewhere: %w", err)
+	}
+	for _, t := range o.Trunks {
+		p.trunks = append(p.trunks, p.newTrunk(t))
+	}
+	for _, t := range p.trunks {
+		t.start()
+	}
 	return p, nil
 }
 
@@ -231,7 +268,7 @@ func (p *Proxy) pick(side policy.Side, network string, addr netip.Addr) *listene
 // isInside says whether an address belongs to the inside: a listener's own, or
 // one of its networks.
 func (p *Proxy) isInside(addr netip.Addr) bool {
-	for _, n := range p.hide {
+	for _, n := range p.ground.Load().hide {
 		if n.Contains(addr) {
 			return true
 		}
@@ -282,25 +319,6 @@ func (p *Proxy) Counters() Counters {
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
 
-// add registers a call; false where the limit is reached, which holds for no
-// emergency, or the proxy ends.
-func (p *Proxy) add(c *Call, emergency bool) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.draining || len(p.calls) >= p.o.MaxCalls && !emergency {
-		return false
-	}
-	p.calls[c.id] = c
-	return true
-}
-
-func (p *Proxy) remove(c *Call) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.calls, c.id)
-	p.checkIdle()
-}
-
 // waiting counts the BYEs on their way.
 func (p *Proxy) waiting(n int) {
 	p.mu.Lock()
@@ -323,6 +341,7 @@ func (p *Proxy) checkIdle() {
 
 // Shutdown refuses new calls, ends the running ones with BYE or CANCEL, waits
 // until the far ends have answered or ctx is done, and closes the listeners.
+// Registrations of trunks are taken back, for which two seconds are given.
 // The media engine stays the caller's.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
@@ -333,6 +352,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	}
 	p.checkIdle()
 	p.mu.Unlock()
+	left := p.leaveTrunks(ctx)
 	for _, c := range calls {
 		c.queue.Post(func() { c.hangup("sipward is shutting down") })
 	}
@@ -345,6 +365,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 			c.queue.Post(func() { c.finish("abandoned") })
 		}
 	}
+	left()
 	p.up.close()
 	p.relay.Close()
 	p.stack.Close()

@@ -38,6 +38,9 @@ func TestDefaults(t *testing.T) {
 	if !slices.Equal(c.Crypto.Groups, knownGroups) || !slices.Equal(c.Crypto.Suites, commonSuites) {
 		t.Errorf("crypto %+v", c.Crypto)
 	}
+	if c.Limits != (Limits{4096, 100, 30, 10, 2}) {
+		t.Errorf("limits %+v", c.Limits)
+	}
 	if r := c.Rules; r.Inside != policy.Off || r.ListedPeers != policy.Require || r.UnknownPeers != policy.Prefer || len(r.List) != 0 {
 		t.Errorf("rules %+v", r)
 	}
@@ -53,12 +56,15 @@ func TestValues(t *testing.T) {
     accept: peers
 media:
   ports: 10000 - 10999
+limits: {calls: 10, calls_per_user: 2, calls_per_source: 1, requests_per_user: 3, requests_per_source: 1000000}
 routes:
   - {match: 0100, from: inside, to: "sip:*@b.example;transport=udp", side: outside, peer: b}
 peers:
   - name: b
     domains: [b.example, "*.b.example"]
     networks: [192.0.2.0/24]
+    trusted: true
+  - {name: c, domains: [c.example]}
 policy:
   inside: refuse
   listed_peers: prefer
@@ -84,6 +90,12 @@ log: {level: debug, format: json}
 	}
 	if c.Media != (Media{10000, 10999}) || c.Log != (Log{"debug", "json"}) || c.API.TokenFile != "token" || c.API.Listen.String() != "192.0.2.7:443" {
 		t.Errorf("%+v", c)
+	}
+	if c.Limits != (Limits{10, 2, 1, 3, 1000000}) {
+		t.Errorf("limits %+v", c.Limits)
+	}
+	if !c.Trusts("b") || c.Trusts("c") || c.Trusts("d") || c.Trusts("") {
+		t.Error("the wrong peers are trusted")
 	}
 	if !slices.Equal(c.Crypto.Groups, []string{"x25519"}) || !slices.Equal(c.Crypto.Suites, []string{"AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"}) {
 		t.Errorf("%+v", c.Crypto)
@@ -118,7 +130,7 @@ log: {level: debug, format: json}
 
 func TestEmptySectionsAreDefaults(t *testing.T) {
 	t.Parallel()
-	c := mustParse(t, minimal+"media:\nroutes:\npeers:\npolicy:\n  rules:\ncrypto:\napi:\nlog:\n")
+	c := mustParse(t, minimal+"media:\nroutes:\npeers:\npolicy:\n  rules:\ncrypto:\napi:\nlog:\nlimits:\n")
 	if c.Media.PortMin != 20000 || len(c.StaticRoutes) != 0 || c.Log.Level != "info" {
 		t.Errorf("%+v", c)
 	}
@@ -221,9 +233,9 @@ func TestLoad(t *testing.T) {
 
 func TestReadyFiles(t *testing.T) {
 	t.Parallel()
-	for name, text := range map[string][]byte{"workstation.yaml": Workstation(), "office.yaml": Office()} {
-		onDisk, err := os.ReadFile(name)
-		if err != nil || string(onDisk) != string(text) {
+	for name, builtIn := range map[string][]byte{"workstation.yaml": Workstation(), "office.yaml": Office(), "lab.yaml": nil} {
+		text, err := os.ReadFile(name)
+		if err != nil || builtIn != nil && string(text) != string(builtIn) {
 			t.Errorf("%s is not what is built in: %v", name, err)
 		}
 		if _, err := Load(name); err != nil {
@@ -311,6 +323,39 @@ func TestReadyFilesUncommented(t *testing.T) {
 		if w := c.Warnings(); len(w) > 0 {
 			t.Errorf("%s: %v", name, w)
 		}
+	}
+}
+
+func TestLab(t *testing.T) {
+	t.Parallel()
+	c, err := Load("lab.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Warnings(); len(w) > 0 {
+		t.Error(w)
+	}
+	table := c.Routes()
+	if got, ok := table.LookupFrom(route.Inside, "sip:bob@lab.example"); !ok || got.URI != "sip:bob@192.0.2.20:5060" || got.Peer != "kamailio" {
+		t.Errorf("a call from the softphone: %+v", got)
+	}
+	if got, ok := table.LookupFrom(route.Outside, "sip:bob@lab.example"); ok {
+		t.Errorf("a call from outside: %+v", got)
+	}
+	p, err := c.Policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kamailio, stranger := netip.MustParseAddr("192.0.2.20"), netip.MustParseAddr("198.51.100.1")
+	if c.Registrar.On || c.PeerFor("", kamailio) != "kamailio" || c.PeerFor("", stranger) != "" || c.Listeners[1].Accept != AcceptPeers {
+		t.Errorf("%+v", c)
+	}
+	in := policy.Party{Side: policy.Inside, URI: "sip:alice@lab.example"}
+	if d := p.Decide(policy.Facts{From: in, To: policy.Party{Side: policy.Outside, URI: "sip:bob@lab.example", Peer: "kamailio"}}); !d.Allow || d.Mode != policy.Require {
+		t.Errorf("a call in the lab: %+v", d)
+	}
+	if d := p.Decide(policy.Facts{From: in, To: policy.Party{Side: policy.Outside, URI: "sip:bob@b.example"}}); d.Allow {
+		t.Errorf("a call elsewhere: %+v", d)
 	}
 }
 

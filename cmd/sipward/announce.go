@@ -90,9 +90,27 @@ func (d *daemon) announce(out io.Writer) {
 	if to, ok := ringsAt(d.cfg.StaticRoutes); ok {
 		fmt.Fprintf(out, "  Calls from outside go to %s: let the phone or PBX listen there.\n", to)
 	}
+	d.announceTests(out)
 	if isBuiltIn(d.cfg) {
 		fmt.Fprintln(out, "  Other settings: sipward run --config FILE")
 	}
+}
+
+// moved tells that this machine has another address: to a person at one computer
+// with all that has to be entered, where it is another one now.
+func (n *notices) moved(d *daemon, from, to socket) {
+	if !n.person || to.network != "udp" {
+		return // the log has it
+	}
+	n.write(func(out io.Writer) {
+		was, is := from.shown(), to.shown()
+		fmt.Fprintf(out, "%s the address has changed from %v to %v; calls go on\n", to.moved.Format("15:04:05"), was, is)
+		if d.cfg.Listeners[to.listener].Side == policy.Inside {
+			d.announce(out)
+		} else {
+			fmt.Fprintf(out, "  Others now reach you as sip:NAME@%v.\n", is)
+		}
+	})
 }
 
 // place is one address that is listened at.
@@ -105,7 +123,7 @@ type place struct {
 // places are the sockets, those of one address together.
 func (d *daemon) places() []place {
 	var places []place
-	for _, s := range d.sockets {
+	for _, s := range d.opened() {
 		if n := len(places) - 1; n >= 0 && places[n].addr == s.addr {
 			places[n].networks = append(places[n].networks, s.network)
 			continue
@@ -142,10 +160,7 @@ func (d *daemon) announceAccount(out io.Writer) {
 			outside = p
 		}
 	}
-	domain := inside.addr.String()
-	if domains := d.cfg.Registrar.Domains; len(domains) > 0 {
-		domain = domains[0]
-	}
+	domain := d.home()
 	fmt.Fprintln(out, "  In your softphone make an account:")
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
@@ -165,9 +180,6 @@ func (d *daemon) announceAccount(out io.Writer) {
 			at = outside.advertise
 		}
 		fmt.Fprintf(out, "  Others then reach you as sip:NAME@%v, with your user name for NAME.\n", at)
-	}
-	if d.echo != nil {
-		fmt.Fprintln(out, "  To try it, call echo: you hear yourself, a little later.")
 	}
 }
 

@@ -7,16 +7,20 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
-	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sas/attest"
 	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/store"
 )
 
 // consoleGrace is what answers of the console may take of the time that a
@@ -28,18 +32,22 @@ const advertiseWithin = 10 * time.Second
 
 // daemon is everything that a running sipward consists of.
 type daemon struct {
-	cfg     *configs.Config
-	log     *slog.Logger
-	started time.Time
-	sockets []socket
-	phones  *phones      // nil where none can register
-	api     net.Listener // nil where the configuration turns it off
-	engine  *media.Engine
-	echo    *demo.Echo     // nil without test addresses
-	record  *record.Writer // nil where none is kept
-	proxy   *b2bua.Proxy
-	console *console.Server
-	served  chan struct{} // closed when the console serves no more
+	cfg       *configs.Config
+	log       *slog.Logger
+	started   time.Time
+	sockets   []socket             // see opened
+	mu        sync.Mutex           // guards sockets once the proxy runs: they move
+	state     store.Store          // nil: registrations end with the process
+	stateFile string               // "" likewise
+	identity  *attest.IdentityKeys // nil where no state is kept
+	phones    *phones              // nil where none can register
+	api       net.Listener         // nil where the configuration turns it off
+	engine    *media.Engine
+	tests     *tests         // nil without test addresses
+	record    *record.Writer // nil where none is kept
+	proxy     *b2bua.Proxy
+	console   *console.Server
+	served    chan struct{} // closed when the console serves no more
 }
 
 // assemble opens what the configuration names and starts it. After an error
@@ -54,10 +62,6 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			d = nil
 		}
 	}()
-	policy, err := cfg.Policy()
-	if err != nil {
-		return d, err
-	}
 	suites, err := b2bua.Suites(cfg.Crypto.Suites...)
 	if err != nil {
 		return d, fmt.Errorf("crypto.suites: %w", err)
@@ -71,14 +75,24 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err = d.openAPI(); err != nil {
 		return d, err
 	}
-	if d.phones, err = openPhones(cfg, log); err != nil {
+	if d.state, d.stateFile, err = openState(cfg, log); err != nil {
+		return d, err
+	}
+	if d.identity, err = openIdentity(cfg, log); err != nil {
+		return d, err
+	}
+	if d.phones, err = openPhones(cfg, d.state, log); err != nil {
 		return d, err
 	}
 	d.engine, err = media.NewEngine(media.Options{PortMin: cfg.Media.PortMin, PortMax: cfg.Media.PortMax, Log: log})
 	if err != nil {
 		return d, err
 	}
-	routes, err := d.openEcho()
+	routes, err := d.openTests(suites)
+	if err != nil {
+		return d, err
+	}
+	policy, err := policy.New(d.rules())
 	if err != nil {
 		return d, err
 	}
@@ -90,26 +104,42 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
+	accounts, err := trunks(cfg)
+	if err != nil {
+		return d, err
+	}
 	o := b2bua.Options{
 		Listeners:  listeners,
 		Routes:     table,
 		Policy:     policy,
 		Peer:       cfg.PeerFor,
+		Trusted:    cfg.Trusts,
 		Media:      d.engine,
 		Groups:     cfg.Crypto.Groups,
 		Suites:     suites,
 		Domains:    cfg.Registrar.Domains,
 		Registered: registered,
 		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Trunks:     accounts,
 		Aliases:    cfg.Aliases(),
-		UserAgent:  "sipward", // without a version: it is told to strangers, too
-		Log:        log,
+		Limits: b2bua.Limits{
+			Calls:             cfg.Limits.Calls,
+			CallsPerUser:      cfg.Limits.CallsPerUser,
+			CallsPerSource:    cfg.Limits.CallsPerSource,
+			RequestsPerUser:   float64(cfg.Limits.RequestsPerUser),
+			RequestsPerSource: float64(cfg.Limits.RequestsPerSource),
+		},
+		UserAgent: "sipward", // without a version: it is told to strangers, too
+		Log:       log,
 	}
 	if d.phones != nil {
 		o.Registrar, o.Auth = d.phones.registrar, d.phones.challenger
 		if d.phones.users != nil {
 			o.Users = d.phones.known
 		}
+	}
+	if d.state != nil && cfg.PassesAccounts() {
+		o.AccountsElsewhere = store.NewRecords(d.state, elsewhereBucket)
 	}
 	if cfg.Records != "" {
 		if d.record, err = record.Open(record.Options{Dir: cfg.Records, Log: log}); err != nil {
@@ -120,6 +150,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
 	}
+	d.tests.behind(d.proxy)
 	return d, d.serveAPI()
 }
 
@@ -144,6 +175,8 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Advertise: s.advertise,
 			Networks:  l.Networks,
 			PeersOnly: l.Accept == configs.AcceptPeers,
+			Moves:     mayMove(l),
+			Accounts:  b2bua.Accounts(l.Accounts),
 		})
 	}
 	return out, nil
@@ -170,6 +203,37 @@ func (d *daemon) advertise(l configs.AddressLookup) error {
 	return nil
 }
 
+// opened are the sockets as they are now.
+func (d *daemon) opened() []socket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.sockets)
+}
+
+// socketsOf are those of some transports of a listener, in the order of the
+// transports.
+func (d *daemon) socketsOf(listener int, transports []string) (found []socket) {
+	for _, t := range transports {
+		for _, s := range d.opened() {
+			if s.listener == listener && s.network == t {
+				found = append(found, s)
+			}
+		}
+	}
+	return found
+}
+
+// replace puts a socket in another's place.
+func (d *daemon) replace(old, s socket) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.sockets {
+		if d.sockets[i].listener == old.listener && d.sockets[i].network == old.network {
+			d.sockets[i] = s
+		}
+	}
+}
+
 func (d *daemon) openAPI() error {
 	if d.cfg.API.Off {
 		return nil
@@ -192,6 +256,7 @@ func (d *daemon) serveAPI() error {
 		Source:    d.proxy,
 		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
 		Status:    d.status,
+		Unblock:   d.proxy.Unblock,
 		Listen:    d.api.Addr().String(),
 		TokenFile: d.cfg.API.TokenFile,
 		Version:   version(),
@@ -212,19 +277,16 @@ func (d *daemon) serveAPI() error {
 
 // status says how the daemon is, but for its calls, which the console counts.
 func (d *daemon) status() console.Status {
-	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked()}
-	for _, sock := range d.sockets {
+	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked(), Trunks: d.proxy.Trunks()}
+	for _, sock := range d.opened() {
 		l := d.cfg.Listeners[sock.listener]
-		shown := sock.advertise
-		if !shown.IsValid() {
-			shown = sock.addr
-		}
-		s.Listeners = append(s.Listeners, console.ListenerStatus{Name: l.Name, Side: string(l.Side), Network: sock.network, Address: sock.addr.String(), Advertise: shown.String()})
+		s.Listeners = append(s.Listeners, console.ListenerStatus{Name: l.Name, Side: string(l.Side), Network: sock.network, Address: sock.addr.String(), Advertise: sock.shown().String(), Moved: sock.moved})
 	}
 	if d.phones != nil {
 		n := len(d.phones.registrar.All())
-		s.Phones, s.StateFile = &n, d.phones.stateFile
+		s.Phones = &n
 	}
+	s.StateFile = d.stateFile
 	return s
 }
 
@@ -290,14 +352,20 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 	if d.record != nil {
 		errs = append(errs, d.record.Close())
 	}
-	for _, s := range d.sockets {
+	for _, s := range d.opened() {
 		s.close() // the proxy has closed those that it took
 	}
 	if d.phones != nil {
-		d.phones.close(d.log)
+		d.phones.close()
 	}
-	if d.echo != nil {
-		d.echo.Close()
+	if d.state != nil {
+		if err := d.state.Close(); err != nil {
+			d.log.Error("closing the state file", "error", err)
+		}
+	}
+	d.tests.close()
+	if d.identity != nil {
+		d.identity.Close()
 	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())

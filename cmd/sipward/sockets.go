@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/sipward/sipward/configs"
 )
@@ -18,6 +19,7 @@ type socket struct {
 	advertise netip.AddrPort // what messages name instead, the zero value for addr
 	packet    net.PacketConn
 	stream    net.Listener
+	moved     *time.Time // when addr or advertise changed last; nil: never
 }
 
 func (s socket) close() {
@@ -27,6 +29,14 @@ func (s socket) close() {
 	if s.stream != nil {
 		s.stream.Close()
 	}
+}
+
+// shown is the address that messages name.
+func (s socket) shown() netip.AddrPort {
+	if s.advertise.IsValid() {
+		return s.advertise
+	}
+	return s.addr
 }
 
 // freePortTries bounds the search for a port that is free for every transport.
@@ -178,6 +188,9 @@ func toChange(cfg *configs.Config, key string) string {
 // cannotListen explains why a socket could not be opened and what to do.
 func cannotListen(cfg *configs.Config, key, network string, addr netip.AddrPort, err error) error {
 	f := listenFault(network, addr, err)
+	if isBuiltIn(cfg) && inUse(err) {
+		return fmt.Errorf("cannot listen on %v (%s): %s; stop that program, or take other ports: sipward run --free-ports; or choose them: %s", addr, network, f.what, toChange(cfg, key))
+	}
 	return fmt.Errorf("cannot listen on %v (%s): %s%s%s%s", addr, network, f.what, f.then, toChange(cfg, key), f.or)
 }
 

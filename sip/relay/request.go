@@ -12,6 +12,7 @@ type Way struct {
 	Flow     sip.Flow
 	URI      sip.URI
 	From, To sip.Address // without tags
+	Routes   []string    // Route fields of the first request, which Flow leads to
 }
 
 // Onward says where a request goes and what of it.
@@ -196,7 +197,7 @@ func (q *Request) accept(e *end, res *sip.Message) {
 			return
 		}
 		tag = q.sub.subscriber.tag
-		fields = []sip.Field{{Name: "Contact", Value: "<" + q.sub.subscriber.contact.String() + ">"}}
+		fields = []sip.Field{{Name: "Contact", Value: "<" + q.sub.subscriber.contact().String() + ">"}}
 	}
 	q.end()
 	q.tx.Respond(answer(q.tx, res, tag, &q.o, fields...))

@@ -73,6 +73,7 @@ func (s *subscription) begin(e *end, res *sip.Message) bool {
 	if e.far == "" { // otherwise a NOTIFY was faster, and has made the dialog
 		e.far = tag
 		e.retarget(res)
+		e.routes = nil // those of the SUBSCRIBE were for it alone
 		rr := res.Values("Record-Route")
 		for i := len(rr) - 1; i >= 0; i-- {
 			e.routes = append(e.routes, rr[i])
@@ -242,7 +243,7 @@ func (s *subscription) passed(tx *sip.ServerTx, to *end, o *Onward, res *sip.Mes
 		if res.Status < 300 {
 			to.retarget(res)
 			if !notify {
-				fields = []sip.Field{{Name: "Contact", Value: "<" + s.subscriber.contact.String() + ">"}}
+				fields = []sip.Field{{Name: "Contact", Value: "<" + s.subscriber.contact().String() + ">"}}
 			}
 		}
 		tx.Respond(answer(tx, res, "", o, fields...))

@@ -30,6 +30,8 @@ var (
 	outsideB     = netip.MustParseAddrPort("198.51.100.1:5060")
 	insideB      = netip.MustParseAddrPort("10.2.0.1:5062")
 	bobPhone     = netip.MustParseAddrPort("10.2.0.2:5060")
+	awayA        = netip.MustParseAddrPort("203.0.113.1:5060") // where the outside listeners move to
+	awayB        = netip.MustParseAddrPort("203.0.113.2:5060")
 	strangerAddr = netip.MustParseAddrPort("203.0.113.66:5060")
 )
 
@@ -50,8 +52,8 @@ type house struct {
 
 type worldOptions struct {
 	net          memnet.Options
-	modeA, modeB policy.Mode // between the houses; "": require
-	maxCalls     int
+	outsideA     netip.AddrPort // zero: the usual one
+	modeA, modeB policy.Mode    // between the houses; "": require
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
@@ -59,6 +61,7 @@ type worldOptions struct {
 	routesA      []string     // before the usual ones: pattern, target, side
 	optionsA     func(*b2bua.Options)
 	optionsB     func(*b2bua.Options)
+	at           func(netip.AddrPort) netip.AddrPort // where somebody is instead; nil: as above
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -70,14 +73,21 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if o.modeB == "" {
 		o.modeB = policy.Require
 	}
-	w.a = w.house("a", insideA, outsideA, o.modeA, o, append(o.routesA, []string{
-		"*@b.example", "sip:" + outsideB.String(), "outside",
-		"alice", "sip:alice@" + alicePhone.String(), "inside"}...))
-	w.b = w.house("b", insideB, outsideB, o.modeB, o, []string{
-		"bob", "sip:bob@" + bobPhone.String(), "inside",
-		"*@a.example", "sip:" + outsideA.String(), "outside"})
-	w.alice = w.phone("alice", alicePhone, insideA)
-	w.bob = w.phone("bob", bobPhone, insideB)
+	if !o.outsideA.IsValid() {
+		o.outsideA = outsideA
+	}
+	at := o.at
+	if at == nil {
+		at = func(ap netip.AddrPort) netip.AddrPort { return ap }
+	}
+	w.a = w.house("a", at(insideA), at(o.outsideA), o.modeA, o, append(o.routesA, []string{
+		"*@b.example", "sip:" + at(outsideB).String(), "outside",
+		"alice", "sip:alice@" + at(alicePhone).String(), "inside"}...))
+	w.b = w.house("b", at(insideB), at(outsideB), o.modeB, o, []string{
+		"bob", "sip:bob@" + at(bobPhone).String(), "inside",
+		"*@a.example", "sip:" + at(o.outsideA).String(), "outside"})
+	w.alice = w.phone("alice", at(alicePhone), at(insideA))
+	w.bob = w.phone("bob", at(bobPhone), at(insideB))
 	return w
 }
 
@@ -137,7 +147,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 			{Name: "phones", Side: policy.Inside, Packet: w.listen(inside)},
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
-		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
+		Routes: table, Policy: pol, Media: engine, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
 	}
 	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB} {
@@ -195,8 +205,11 @@ type phone struct {
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
+	answers []sip.Field              // of its answers to them
+	phrase  string                   // of its refusals
 	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
+	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
 
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -206,11 +219,15 @@ type phone struct {
 	heard        chan []byte
 }
 
-func (w *world) phone(name string, at, proxy netip.AddrPort) *phone {
+// phone starts one; what setup changes holds from the first request on.
+func (w *world) phone(name string, at, proxy netip.AddrPort, setup ...func(*phone)) *phone {
 	p := &phone{t: w.t, name: name, proxy: proxy, events: make(chan string, 100), heard: make(chan []byte, 10000)}
 	p.rtp = w.listen(netip.AddrPortFrom(at.Addr(), 4000))
 	p.rtcp = w.listen(netip.AddrPortFrom(at.Addr(), 4001))
 	p.body = func() []byte { return []byte(phoneSDP(at.Addr(), 4000)) }
+	for _, f := range setup {
+		f(p)
+	}
 	p.stack = sip.NewStack(sip.Options{Handler: p.incoming, UserAgent: "plain phone", Log: testLog(w.t).With("phone", name)})
 	l, err := p.stack.Listen(sip.ListenerOptions{Name: name, Packet: w.listen(at)})
 	if err != nil {
@@ -234,7 +251,11 @@ func (w *world) phone(name string, at, proxy netip.AddrPort) *phone {
 }
 
 func phoneSDP(addr netip.Addr, port int) string {
-	return fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %[1]v\r\ns=-\r\nc=IN IP4 %[1]v\r\nt=0 0\r\nm=audio %[2]d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n", addr, port)
+	family := "IP4"
+	if addr.Is6() {
+		family = "IP6"
+	}
+	return fmt.Sprintf("v=0\r\no=- 1 1 IN %[3]s %[1]v\r\ns=-\r\nc=IN %[3]s %[1]v\r\nt=0 0\r\nm=audio %[2]d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n", addr, port, family)
 }
 
 func (p *phone) close() {
@@ -310,7 +331,7 @@ func (p *phone) learn(m *sip.Message) {
 			port = strings.Fields(l)[1]
 		}
 	}
-	if ap, err := netip.ParseAddrPort(addr + ":" + port); err == nil {
+	if ap, err := netip.ParseAddrPort(net.JoinHostPort(addr, port)); err == nil {
 		p.media.Store(&ap)
 	}
 }
@@ -333,15 +354,15 @@ func (p *phone) incoming(in *sip.Incoming) {
 		p.event("invited")
 		switch {
 		case p.refuse != 0:
-			d.Refuse(p.refuse, "")
+			d.Refuse(p.refuse, p.phrase, p.answers...)
 			return
 		case p.early:
 			d.Provision(183, "", "application/sdp", p.body())
 		default:
-			d.Provision(180, "", "", nil)
+			d.Provision(180, p.phrase, "", nil, p.answers...)
 		}
 		if !p.manual {
-			d.Answer("application/sdp", p.body())
+			d.Answer("application/sdp", p.body(), p.answers...)
 		}
 	})
 }
@@ -371,6 +392,9 @@ func (p *phone) OnRefused(res *sip.Message, err error) {
 }
 func (p *phone) OnRequest(tx *sip.ServerTx) {
 	p.lastReq = tx.Request
+	if p.within != nil && p.within(tx) {
+		return
+	}
 	switch tx.Request.Method {
 	case "BYE":
 		tx.Reply(200, "")
