@@ -25,7 +25,7 @@ type Options struct {
 	CPU     int      // of the house under test
 	Profile string   // file for a profile of the allocations; "": none
 	// Settle is how long a house is left alone before its memory is looked at:
-	// SIP remembers transactions for 32 s.
+	// SIP remembers transactions for 37 s.
 	Settle time.Duration
 	Log    *slog.Logger
 }

@@ -26,6 +26,12 @@ import (
 // callee is what all calls go to.
 const callee = "*@b.example"
 
+// unlimited lets one address begin what a site's phones do together.
+func unlimited() b2bua.Limits {
+	const many = 1 << 20
+	return b2bua.Limits{Calls: many, CallsPerUser: many, CallsPerSource: many, RequestsPerUser: many, RequestsPerSource: many}
+}
+
 // HouseOptions say what a house is for.
 type HouseOptions struct {
 	At      netip.Addr // of both of its listeners
@@ -103,7 +109,7 @@ func openHouse(o HouseOptions, log *slog.Logger) (h *house, err error) {
 		return h, err
 	}
 	options := b2bua.Options{
-		Routes: table, Policy: rules, Media: h.media, MaxCalls: 1 << 20, Registrar: h.registrar,
+		Routes: table, Policy: rules, Media: h.media, Limits: unlimited(), Registrar: h.registrar,
 		Domains: []string{"a.example"}, UserAgent: "sipward", Log: log,
 		// As a listed peer the other house is not slowed down as strangers are.
 		Peer: func(string, netip.Addr) string { return "other house" },

@@ -20,7 +20,7 @@ func runCalls(ctx context.Context, args []string, out, log io.Writer) error {
 	list := f.String("held", "10,100,1000,5000", "numbers of calls held")
 	registrations := f.Int("registrations", 10000, "phones to register; 0: none")
 	o := calls.Options{Log: quiet(log)}
-	f.DurationVar(&o.Settle, "settle", 35*time.Second, "rest before memory is looked at; SIP remembers a transaction for 32 s")
+	f.DurationVar(&o.Settle, "settle", 40*time.Second, "rest before memory is looked at; SIP remembers a transaction for 37 s")
 	f.StringVar(&o.Profile, "profile", "", "file for a profile of the set-up's allocations (go tool pprof -sample_index=alloc_space)")
 	if err := parse(f, args, log); err != nil {
 		return err
