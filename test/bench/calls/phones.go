@@ -94,17 +94,14 @@ func (p *phones) await(calls int, limit time.Duration) error {
 // register binds the contact of the i-th user at a house.
 func (p *phones) register(i int, house netip.AddrPort) {
 	user := fmt.Sprintf("user%06d", i)
-	m := &sip.Message{Method: "REGISTER", URI: sip.URI{Scheme: "sip", Host: "a.example"}}
-	for _, f := range []sip.Field{
+	m := &sip.Message{Method: "REGISTER", URI: sip.URI{Scheme: "sip", Host: "a.example"}, Fields: []sip.Field{
 		{Name: "Max-Forwards", Value: "70"},
 		{Name: "From", Value: "<sip:" + user + "@a.example>;tag=1"},
 		{Name: "To", Value: "<sip:" + user + "@a.example>"},
 		{Name: "Call-ID", Value: user + "@bench"},
 		{Name: "CSeq", Value: "1 REGISTER"},
 		{Name: "Contact", Value: "<sip:" + user + "@" + p.lis.Local().String() + ">;expires=3600"},
-	} {
-		m.Fields = append(m.Fields, f)
-	}
+	}}
 	err := p.stack.Request(sip.RequestOptions{Flow: p.lis.Flow(house), Message: m, Queue: &sip.Queue{}, Handle: func(res *sip.Message, err error) {
 		switch {
 		case err == nil && res.Status < 200:
