@@ -15,11 +15,12 @@ import (
 type phones struct {
 	stack *sip.Stack
 	lis   *sip.Listener
+	addr  netip.Addr // of lis, and of media
 	up    chan error // an element for each call that is up at this end, or failed
 }
 
 func newPhones(at netip.Addr, log *slog.Logger) (*phones, error) {
-	p := &phones{up: make(chan error, 1<<16)}
+	p := &phones{addr: at, up: make(chan error, 1<<16)}
 	p.stack = sip.NewStack(sip.Options{Handler: p.incoming, Log: log})
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
 	if err != nil {
@@ -44,7 +45,7 @@ type phone struct {
 
 func (p *phones) sdp() []byte {
 	return fmt.Appendf(nil, "v=0\r\no=- 1 1 IN IP4 %[1]v\r\ns=-\r\nc=IN IP4 %[1]v\r\nt=0 0\r\nm=audio 9000 RTP/AVP 0 8 101\r\n"+
-		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n", p.lis.Local().Addr())
+		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n", p.addr)
 }
 
 // dial calls the i-th callee through a house.
