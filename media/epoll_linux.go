@@ -15,7 +15,7 @@ import (
 )
 
 // epollEvents is how many ready sockets one system call names.
-const epollEvents = 64
+const epollEvents = 128
 
 // epoll serves UDP sockets with one loop. It is level-triggered: a socket that
 // holds more than was read is named again.
@@ -24,6 +24,7 @@ type epoll struct {
 	log    *slog.Logger
 	fd     int
 	wake   int // eventfd that ends the loop
+	gate   *gate
 	done   chan struct{}
 	pace   pace // of the loop alone
 
@@ -38,26 +39,32 @@ type epoll struct {
 // startTransport gives the worker an epoll loop, and has done so before the
 // loop runs: it flushes through the worker.
 func startTransport(w *worker, o Options) error {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("media: %w", os.NewSyscallError("epoll_create1", err))
+	t := &epoll{worker: w, log: o.Log, done: make(chan struct{}), pace: pace{bound: o.Coalesce}}
+	if err := t.create(); err != nil {
+		return fmt.Errorf("media: %w", err)
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: noSocket})
-		if err != nil {
-			unix.Close(wake)
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-		return fmt.Errorf("media: %w", os.NewSyscallError("eventfd", err))
-	}
-	t := &epoll{worker: w, log: o.Log, fd: fd, wake: wake, done: make(chan struct{}), pace: pace{bound: o.Coalesce}}
 	t.in.init()
 	t.out.init()
 	w.net = t
 	go t.run()
+	return nil
+}
+
+// create opens the loop's descriptors.
+func (t *epoll) create() (err error) {
+	if t.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return errors.Join(os.NewSyscallError("eventfd", err), unix.Close(t.fd))
+	}
+	err = unix.EpollCtl(t.fd, unix.EPOLL_CTL_ADD, t.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: noSocket})
+	if err == nil {
+		t.gate, err = newGate(t.fd)
+	}
+	if err != nil {
+		return errors.Join(err, unix.Close(t.wake), unix.Close(t.fd))
+	}
 	return nil
 }
 
@@ -66,19 +73,19 @@ func startTransport(w *worker, o Options) error {
 func (t *epoll) run() {
 	defer close(t.done)
 	events := make([]unix.EpollEvent, epollEvents)
-	for pause := time.Duration(0); ; {
-		n, err := t.ready(events, pause)
-		if err != nil {
-			t.log.Error("media worker stopped", "error", os.NewSyscallError("epoll_wait", err))
+	n, now := 0, t.worker.now()
+	for {
+		var err error
+		if n, err = t.ready(events, n == len(events), t.pace.pause(n, now, t.worker.now())); err != nil {
+			t.log.Error("media worker stopped", "error", err)
 			return
 		}
 		t.worker.lock()
-		now := t.worker.now()
-		packets := 0
+		now = t.worker.now()
 		t.round++
 		for i := range events[:n] {
 			if s := t.sockets.get(events[i].Fd, events[i].Pad); s != nil {
-				packets += t.read(s, now)
+				t.read(s, now)
 			}
 		}
 		stop := t.stopping
@@ -86,56 +93,40 @@ func (t *epoll) run() {
 		if stop {
 			return
 		}
-		if pause = t.pace.pause(packets, now); n == len(events) {
-			pause = yield // more are ready now
-		}
 	}
 }
 
-// yield is a pause that only lets other goroutines run.
-const yield = -1
-
-// ready waits for sockets to read. Where others need the processor meanwhile
-// they have it; only what never blocks hides from the scheduler.
-func (t *epoll) ready(events []unix.EpollEvent, pause time.Duration) (int, error) {
-	switch {
-	case pause == yield:
+// ready gives sockets to read: at once where more were ready than the last
+// round took, else once the pause is over and there are any.
+func (t *epoll) ready(events []unix.EpollEvent, more bool, pause time.Duration) (int, error) {
+	if more {
 		runtime.Gosched()
-	case pause > 0:
-		time.Sleep(pause)
-	}
-	if pause != 0 {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(t.fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-		if errno == 0 && n > 0 {
-			return int(n), nil
+		if n, errno := pollNow(t.fd, events); n > 0 || errno != 0 {
+			return n, fault(errno)
 		}
 	}
-	n, err := unix.EpollWait(t.fd, events, -1)
-	if errors.Is(err, unix.EINTR) {
-		return 0, nil
+	if pause > 0 {
+		return t.gate.pause(pause, events)
 	}
-	return n, err
+	return t.gate.wait(events)
 }
 
-// read takes what a socket holds, within bounds, and sends what comes of it.
-func (t *epoll) read(s *epollSocket, now time.Duration) int {
-	burst := s.round+1 == t.round
+// read takes what a socket holds, up to a batch, and sends what comes of it.
+// Most sockets hold one packet, for which the plain system call is the
+// cheaper; one that was ready in the round before too may hold more.
+func (t *epoll) read(s *epollSocket, now time.Duration) {
+	again := s.round+1 == t.round
 	s.round = t.round
-	if !burst {
-		// Most sockets hold one packet: the plain system call is the cheaper.
-		n := t.in.readOne(s.fd)
-		if n > 0 {
-			t.dispatch(s, 0, now)
-			t.out.flush()
-		}
-		return n
+	n := 0
+	if again {
+		n = t.in.read(s.fd)
+	} else {
+		n = t.in.readOne(s.fd)
 	}
-	n := t.in.read(s.fd)
 	for i := range n {
 		t.dispatch(s, i, now)
 	}
 	t.out.flush()
-	return n
 }
 
 func (t *epoll) dispatch(s *epollSocket, i int, now time.Duration) {
@@ -163,7 +154,7 @@ func (t *epoll) close() error {
 		return fmt.Errorf("media: %w", os.NewSyscallError("write", err))
 	}
 	<-t.done
-	return errors.Join(unix.Close(t.wake), unix.Close(t.fd))
+	return errors.Join(t.gate.close(), unix.Close(t.wake), unix.Close(t.fd))
 }
 
 // epollSocket is one non-blocking UDP socket.
