@@ -134,7 +134,7 @@ func (t *epoll) dispatch(s *epollSocket, i int, now time.Duration) {
 	if s.scope != 0 && src.Addr().IsLinkLocalUnicast() {
 		src = netip.AddrPortFrom(src.Addr().WithZone(s.zone), src.Port())
 	}
-	s.port.session.receive(s.port, src, pkt, now)
+	s.port.receive(src, pkt, now)
 }
 
 func (t *epoll) buffer() []byte { return t.out.buffer() }
