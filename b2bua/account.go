@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -10,32 +9,8 @@ import (
 	"github.com/sipward/sipward/sip/auth"
 )
 
-// home says whether a URI's host stands for this proxy's own users: one of its
-// domains, or one of its listeners' addresses. Another port of such an address
-// is somebody else, a PBX on the same machine; without a port it is this proxy
-// where users can register here.
-func (p *Proxy) home(u sip.URI) bool {
-	for _, d := range p.o.Domains {
-		if strings.EqualFold(d, u.Host) {
-			return true
-		}
-	}
-	addr, ok := u.Addr()
-	if !ok {
-		return false
-	}
-	if u.Port == 0 && p.o.Registrar == nil {
-		u.Port = 5060
-	}
-	for _, l := range p.listeners {
-		for _, own := range []netip.AddrPort{l.sip.Local(), l.sip.Advertised()} {
-			if own.Addr() == addr && (u.Port == 0 || u.Port == int(own.Port())) {
-				return true
-			}
-		}
-	}
-	return false
-}
+// home says whether a URI's host stands for this proxy's own users.
+func (p *Proxy) home(u sip.URI) bool { return p.plan.Home.Has(u.Host, u.Port) }
 
 // aor is the one address of record of a user of this proxy, whichever of its
 // domains and addresses was named.

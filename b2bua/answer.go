@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"time"
+
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/sdp"
 )
@@ -123,6 +125,7 @@ func (c *Call) acked(ack *sip.Message) {
 			return
 		}
 	}
+	c.stood = time.Now()
 	c.changed(Established)
 }
 

@@ -39,6 +39,7 @@ type Call struct {
 	id      string
 	queue   sip.Queue
 	started time.Time
+	stood   time.Time // when it was established, zero if never
 	invite  *sip.Incoming
 
 	a, b     *Leg          // b: the candidate that was tried last, then the one that answered

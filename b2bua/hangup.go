@@ -112,5 +112,6 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil
 	c.p.remove(c)
 	c.p.hub.publish("call-ended", last)
+	c.keepRecord(last)
 	c.p.log.Info("call ended", "call", c.id, "why", why)
 }

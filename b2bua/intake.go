@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE"
+	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
 	optionTag = "dh-srtp" // protocol section 2
 
 	sdpType      = "application/sdp"
@@ -37,6 +37,7 @@ func (p *Proxy) intake(in *sip.Incoming) {
 	case l.stranger(from, peer):
 		p.log.Debug("stranger", "listener", l.Name, "method", in.Method, "source", in.Flow.Remote())
 		p.refuseStranger(in, from)
+	case in.To().Tag() != "" && p.relay.Within(in):
 	case in.To().Tag() != "":
 		p.answerStranger(in, from, func() { in.Reply(481, "") })
 	case in.Method == "INVITE":
@@ -54,6 +55,8 @@ func (p *Proxy) intake(in *sip.Incoming) {
 		} else {
 			p.answerStranger(in, from, answer)
 		}
+	case carried[in.Method]:
+		p.carry(in, l, peer)
 	case l.Side == policyInside || peer != "":
 		in.Reply(405, "", sip.Field{Name: "Allow", Value: allowed})
 	default:
@@ -106,22 +109,32 @@ func (p *Proxy) peerOf(in *sip.Incoming, l *listener) string {
 	return p.o.Peer("", in.Flow.Remote().Addr())
 }
 
-// invite begins a call, or refuses it before any state is kept.
-func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
-	hops := 70
-	if v := in.Get("Max-Forwards"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 0 || n > 255 {
-			in.Reply(400, "Bad Request (Max-Forwards)")
-			return
-		}
-		hops = n
+// forwards returns how often a request may go on. Where it may not, or does not
+// say it in a way that can be read, it has been answered.
+func forwards(in *sip.Incoming) (hops int, ok bool) {
+	v := in.Get("Max-Forwards")
+	if v == "" {
+		return 70, true
+	}
+	hops, err := strconv.Atoi(v)
+	if err != nil || hops < 0 || hops > 255 {
+		in.Reply(400, "Bad Request (Max-Forwards)")
+		return 0, false
 	}
 	if hops == 0 {
 		in.Reply(483, "")
+		return 0, false
+	}
+	return hops, true
+}
+
+// invite begins a call, or refuses it before any state is kept.
+func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
+	hops, ok := forwards(in)
+	if !ok {
 		return
 	}
-	emergency := l.Side == policyInside && p.isEmergency(in.URI)
+	emergency := l.Side == policyInside && p.o.Emergency.Called(in.URI.String(), in.URI.User)
 	if s := in.URI.Scheme; s != "sip" && s != "sips" && !emergency {
 		in.Reply(416, "")
 		return

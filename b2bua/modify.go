@@ -177,6 +177,10 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		return
 	}
 	req := tx.Request
+	if c.tells(req) {
+		tx.Reply(403, "Forbidden", warning(inClear))
+		return
+	}
 	var fields []sip.Field
 	for _, name := range []string{"Info-Package", "Content-Disposition"} {
 		if v := req.Get(name); v != "" {
@@ -192,6 +196,21 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		}
 		c.lost(c.other(from))
 	}, fields...)
+}
+
+// tells says whether a request would carry something that people said or typed,
+// digits of a password for example, in clear across the outside, where policy
+// requires protection. What only asks for a picture may pass (RFC 5168).
+func (c *Call) tells(req *sip.Message) bool {
+	if c.decision.Mode != policy.Require || len(req.Body) == 0 || req.ContentType() == "application/media_control+xml" {
+		return false
+	}
+	for _, l := range []*Leg{c.a, c.b} {
+		if l.side == policy.Outside && !(l.peer != "" && l.dialog.Flow().Network() == "tls") {
+			return true
+		}
+	}
+	return false
 }
 
 // lost ends the call where a leg's far end has said that it does not know the

@@ -13,10 +13,12 @@ import (
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
+	relayer "github.com/sipward/sipward/sip/relay"
 )
 
 // Listener is one socket on which calls come and leave. Exactly one of Packet
@@ -49,7 +51,7 @@ type Options struct {
 	Peer     func(host string, addr netip.Addr) string
 	Media    *media.Engine
 	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: all built
+	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
 	MaxCalls int                 // calls at once; 0: 4096
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
@@ -64,8 +66,10 @@ type Options struct {
 	Users func(user string) bool
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
-	Emergency  Emergency
-	Trunks     []Trunk // accounts at providers
+	Emergency  route.Emergency
+	// Record hears of each call that has ended; nil: nothing is kept.
+	Record interface{ Add(record.Call) }
+	Trunks []Trunk // accounts at providers
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
 	Aliases   *route.Aliases
@@ -80,10 +84,12 @@ type Proxy struct {
 	stack       *sip.Stack
 	listeners   []*listener
 	byFlow      map[*sip.Listener]*listener
+	plan        route.Plan
 	hide        []netip.Prefix // networks of the inside
 	guard       *guard
 	jail        *jail
 	up          *upstream
+	relay       *relayer.Relay
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	hub         hub
@@ -113,6 +119,7 @@ type Counters struct {
 	Total, Protected, Refused, Failed                   uint64 // calls
 	StrangersAnswered, StrangersDropped, MalformedCount uint64 // requests and messages
 	Active                                              int    // calls now
+	Subscriptions                                       int    // those that hold now
 }
 
 // New starts a proxy on its listeners.
@@ -127,7 +134,7 @@ func New(o Options) (*Proxy, error) {
 		o.Groups = []string{keyexchange.GroupX25519MLKEM768, keyexchange.GroupX25519}
 	}
 	if o.Suites == nil {
-		o.Suites = keyexchange.Suites()
+		o.Suites = commonSuites()
 	}
 	if o.MaxCalls == 0 {
 		o.MaxCalls = 4096
@@ -140,6 +147,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
+	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
 	p.mu.Lock()
@@ -164,6 +172,10 @@ func New(o Options) (*Proxy, error) {
 		}
 		p.listeners = append(p.listeners, l)
 		p.byFlow[sl] = l
+	}
+	p.plan = route.Plan{Emergency: o.Emergency, Aliases: o.Aliases, Routes: o.Routes, Peer: o.Peer, Home: route.Home{Domains: o.Domains, Registrar: o.Registrar != nil}}
+	for _, l := range p.listeners {
+		p.plan.Home.Addresses = append(p.plan.Home.Addresses, l.sip.Local(), l.sip.Advertised())
 	}
 	p.preferStreams()
 	return p, nil
@@ -227,26 +239,6 @@ func (p *Proxy) isInside(addr netip.Addr) bool {
 	return addr.IsLoopback()
 }
 
-// own says whether a URI's host and port are one of the proxy's listeners.
-func (p *Proxy) own(u sip.URI) bool {
-	addr, ok := u.Addr()
-	if !ok {
-		return false
-	}
-	port := u.Port
-	if port == 0 {
-		port = 5060
-	}
-	for _, l := range p.listeners {
-		for _, ap := range []netip.AddrPort{l.sip.Local(), l.sip.Advertised()} {
-			if ap.Addr() == addr && int(ap.Port()) == port {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // Calls returns the live calls, oldest first.
 func (p *Proxy) Calls() []View {
 	p.mu.Lock()
@@ -283,6 +275,7 @@ func (p *Proxy) Counters() Counters {
 		Total: p.counters.total.Load(), Protected: p.counters.protected.Load(), Refused: p.counters.refused.Load(), Failed: p.counters.failed.Load(),
 		StrangersAnswered: p.counters.strangersAnswered.Load(), StrangersDropped: p.counters.strangersDropped.Load(),
 		MalformedCount: p.stack.Malformed(), Active: active,
+		Subscriptions: p.relay.Subscriptions(),
 	}
 }
 
@@ -353,6 +346,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		}
 	}
 	p.up.close()
+	p.relay.Close()
 	p.stack.Close()
 	p.hub.close()
 	return err

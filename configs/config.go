@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
@@ -21,7 +22,9 @@ const (
 
 var (
 	knownGroups = []string{groupHybrid, groupClassic}
-	knownSuites = []string{"AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
+	// commonSuites are those that every sipward has, and the default.
+	commonSuites = []string{"AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
+	knownSuites  = append(slices.Clone(commonSuites), "AEAD_ARIA_256_GCM", "X_AEAD_CHACHA20_POLY1305")
 )
 
 // Values that keys have when they are left out.
@@ -54,6 +57,7 @@ type Config struct {
 	Emergency     Emergency     // the zero value: no call is one; see EmergencyTarget
 	TestAddresses bool          // sip:echo@... answers
 	State         string        // as written: a path, off, or "" for the default; see StateFile
+	Records       string        // folder of the record of calls, "" for none
 
 	places map[string]place // of the keys
 }
@@ -115,6 +119,9 @@ func Load(path string) (*Config, error) {
 // beside makes every path that is relative one below a folder.
 func (c *Config) beside(folder string) {
 	paths := []*string{&c.API.TokenFile, &c.Registrar.Users}
+	if c.Records != "" {
+		paths = append(paths, &c.Records)
+	}
 	if c.State != StateOff {
 		paths = append(paths, &c.State)
 	}

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	if c.Media != (Media{20000, 29999}) || c.Log != (Log{"info", "text"}) || c.API.Listen.String() != "127.0.0.1:5080" || c.API.Off || c.API.TokenFile != "" {
 		t.Errorf("%+v", c)
 	}
-	if !slices.Equal(c.Crypto.Groups, knownGroups) || !slices.Equal(c.Crypto.Suites, knownSuites) {
+	if !slices.Equal(c.Crypto.Groups, knownGroups) || !slices.Equal(c.Crypto.Suites, commonSuites) {
 		t.Errorf("crypto %+v", c.Crypto)
 	}
 	if r := c.Rules; r.Inside != policy.Off || r.ListedPeers != policy.Require || r.UnknownPeers != policy.Prefer || len(r.List) != 0 {

@@ -21,7 +21,7 @@ var (
 // unless decode found no keys at all.
 func (d *document) decode(top value, c *Config) bool {
 	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log",
-		"registrar", "aliases", "emergency", "test_addresses", "state")
+		"registrar", "aliases", "emergency", "test_addresses", "state", "records")
 	if f == nil {
 		return false
 	}
@@ -49,6 +49,9 @@ func (d *document) decode(top value, c *Config) bool {
 	}
 	if v, ok := f["state"]; ok {
 		c.State = d.filePath(v)
+	}
+	if v, ok := f["records"]; ok {
+		c.Records = d.filePath(v)
 	}
 	return true
 }
@@ -286,12 +289,12 @@ func (d *document) party(v value) policy.Match {
 
 func (d *document) crypto(v value, c *Config) {
 	f := d.section(v, "groups", "suites")
-	c.Crypto = Crypto{slices.Clone(knownGroups), slices.Clone(knownSuites)}
+	c.Crypto = Crypto{slices.Clone(knownGroups), slices.Clone(commonSuites)}
 	if g, ok := f["groups"]; ok {
 		c.Crypto.Groups = d.knownWords(g, knownGroups, "all of them")
 	}
 	if s, ok := f["suites"]; ok {
-		c.Crypto.Suites = d.knownWords(s, knownSuites, "all of them")
+		c.Crypto.Suites = d.knownWords(s, knownSuites, "the first four")
 	}
 }
 

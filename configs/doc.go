@@ -53,11 +53,14 @@
 //	crypto:
 //	  groups: [x25519mlkem768, x25519] # the default: all there are
 //	  suites: [AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_80]
+//	                           # the default; AEAD_ARIA_256_GCM and X_AEAD_CHACHA20_POLY1305 are there to be named
 //	api:
 //	  listen: 127.0.0.1:5080   # the default; or off
 //	  token_file: token        # needed where listen is not loopback
 //	state: /var/lib/sipward    # what lasts over a restart: a folder, or a file with an ending such as .db;
 //	                           # off: nothing; left out: ~/.local/state/sipward (see Config.StateFile)
+//	records: calls             # a folder: what became of each call, a line each that cannot be changed unnoticed
+//	                           # (see package record); left out: nothing is kept
 //	log:
 //	  level: info              # debug | info | warn | error
 //	  format: text             # text | json

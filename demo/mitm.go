@@ -125,7 +125,10 @@ func (x *man) turn(p *passing, in Link, m *sip.Message) {
 // begin answers the caller's dh-init and makes one for the callee, with the
 // groups that the caller offers.
 func (x *man) begin(caller Link, init keyexchange.Attrs) *deceit {
-	cfg := keyexchange.Config{Groups: offered(init.Value), Suites: keyexchange.Suites()}
+	cfg := keyexchange.Config{Groups: offered(init.Value)}
+	for _, s := range srtp.Suites() {
+		cfg.Suites = append(cfg.Suites, keyexchange.Suite{Name: s.Name, KeyLen: s.KeyLen, SaltLen: s.SaltLen})
+	}
 	answers, resp, err := keyexchange.NewResponder(cfg, init, nil)
 	if err != nil {
 		return nil

@@ -16,18 +16,6 @@ type Suite struct {
 	KeyLen, SaltLen int
 }
 
-// Suites gives the four suites that every implementation has (protocol §2,
-// "suite"), in the order in which they are preferred. The slice is the
-// caller's own.
-func Suites() []Suite {
-	return []Suite{
-		{"AEAD_AES_256_GCM", 32, 12},        // RFC 7714
-		{"AEAD_AES_128_GCM", 16, 12},        // RFC 7714
-		{"AES_256_CM_HMAC_SHA1_80", 32, 14}, // RFC 6188
-		{"AES_CM_128_HMAC_SHA1_80", 16, 14}, // RFC 3711
-	}
-}
-
 // Config says what an end allows.
 type Config struct {
 	// Groups that are allowed. The initiator offers them in this order; the

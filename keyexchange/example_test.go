@@ -11,7 +11,7 @@ import (
 func Example() {
 	cfg := keyexchange.Config{
 		Groups: []string{keyexchange.GroupX25519},
-		Suites: keyexchange.Suites(),
+		Suites: []keyexchange.Suite{{Name: "AEAD_AES_256_GCM", KeyLen: 32, SaltLen: 12}},
 	}
 
 	// The caller sends dh-init in the INVITE's SDP.

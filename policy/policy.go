@@ -32,6 +32,10 @@ type Party struct {
 	Addr netip.Addr // where the party's signalling comes from or goes to; the zero Addr while that is not known
 	URI  string     // sip:user@host; "" if none was given
 	Peer string     // name of the listed peer, "" for one that is not listed
+	// Claimed is the listed peer that a caller outside says to be, in its From,
+	// where its address does not prove it. Anybody can claim a name, so it can make
+	// a decision stricter and never milder.
+	Claimed string
 }
 
 // Facts are what a decision rests on.
@@ -159,6 +163,20 @@ func unmapped(p netip.Prefix) netip.Prefix {
 // side that is not known, or an address that cannot be read where a rule asks
 // for it.
 func (p *Policy) Decide(f Facts) Decision {
+	d := p.decide(f)
+	if f.From.Side == Outside && f.From.Peer == "" && f.From.Claimed != "" {
+		f.From.Peer = f.From.Claimed
+		if claimed := p.decide(f); claimed.Mode.strictness() > d.Mode.strictness() {
+			return claimed
+		}
+	}
+	return d
+}
+
+// strictness orders modes: what a call may do less under comes later.
+func (m Mode) strictness() int { return slices.Index([]Mode{Off, Prefer, Require, Refuse}, m) }
+
+func (p *Policy) decide(f Facts) Decision {
 	for _, side := range []Side{f.From.Side, f.To.Side} {
 		if side != Inside && side != Outside {
 			return refused("", "the call is refused: it is not known on which side a party stands")

@@ -205,3 +205,32 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A name that a caller claims makes a decision stricter, never milder.
+func TestClaimedPeer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		listed, unknown Mode
+		proved, claimed string
+		want            Mode
+	}{
+		{Require, Prefer, "", "b", Require},
+		{Require, Prefer, "", "", Prefer},
+		{Off, Prefer, "", "b", Prefer},
+		{Off, Require, "", "b", Require},
+		{Refuse, Prefer, "", "b", Refuse},
+		{Prefer, Require, "a", "b", Prefer}, // the address has spoken
+	} {
+		p, err := New(Rules{ListedPeers: test.listed, UnknownPeers: test.unknown})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := p.Decide(Facts{From: Party{Side: Outside, Peer: test.proved, Claimed: test.claimed}, To: Party{Side: Inside}})
+		if d.Mode != test.want {
+			t.Errorf("listed %s, unknown %s, proved %q, claimed %q: %s", test.listed, test.unknown, test.proved, test.claimed, d.Mode)
+		}
+		if d := p.Decide(Facts{From: Party{Side: Inside, Claimed: "b"}, To: Party{Side: Outside}}); d.Mode != test.unknown {
+			t.Errorf("a claim from inside counts: %s", d.Mode)
+		}
+	}
+}

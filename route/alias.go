@@ -39,11 +39,16 @@ func NewAliases(aliases []Alias) (*Aliases, error) {
 // Resolve returns the address that is meant by the first alias which matches,
 // or the address itself. An alias of an alias is not followed.
 func (a *Aliases) Resolve(uri string) string {
-	if a == nil {
-		return uri
-	}
-	if t, ok := a.table.Lookup(uri); ok {
+	if i, t := a.find(uri); i >= 0 {
 		return t.URI
 	}
 	return uri
+}
+
+// find returns the alias that matches and what it leads to; -1 where none does.
+func (a *Aliases) find(uri string) (int, Target) {
+	if a == nil {
+		return -1, Target{}
+	}
+	return a.table.find("", uri)
 }

@@ -97,24 +97,30 @@ func (t *Table) Lookup(uri string) (Target, bool) { return t.LookupFrom("", uri)
 // that matches the address and is for calls from that side. Without one, and for
 // an address that cannot be read, ok is false.
 func (t *Table) LookupFrom(side, uri string) (target Target, ok bool) {
+	i, target := t.find(side, uri)
+	return target, i >= 0
+}
+
+// find returns the index of the route too; it is -1 where none matches.
+func (t *Table) find(side, uri string) (int, Target) {
 	if t == nil || len(t.entries) == 0 {
-		return Target{}, false
+		return -1, Target{}
 	}
 	u, err := ParseURI(uri)
 	if err != nil {
-		return Target{}, false
+		return -1, Target{}
 	}
 	for i := range t.entries {
 		e := &t.entries[i]
 		if e.From != "" && e.From != side || !e.Match.MatchURI(u) {
 			continue
 		}
-		return Target{
+		return i, Target{
 			URI: e.requestURI(uri, u), Network: e.to.Transport, Host: e.to.Host, Port: e.to.Port,
 			Side: e.Side, Peer: e.Peer, Rule: e.Match.String(),
-		}, true
+		}
 	}
-	return Target{}, false
+	return -1, Target{}
 }
 
 // requestURI is the address that the next hop is asked for.

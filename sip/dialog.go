@@ -2,7 +2,6 @@ package sip
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 )
@@ -183,22 +182,7 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 // the remote target where that is an address, else to where the peer was last
 // heard from. A connection that still stands is kept. Over TLS the peer must
 // prove the name under which it was called, whatever address it has now.
-func (d *Dialog) hop(p *peer) Flow {
-	next := p.target
-	if len(p.routes) > 0 {
-		if a, err := ParseAddress(p.routes[0]); err == nil {
-			next = a.URI
-		}
-	}
-	if p.flow.conn != nil && !p.flow.conn.isClosed() {
-		return p.flow
-	}
-	addr, ok := next.Addr()
-	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() {
-		return p.flow
-	}
-	return p.flow.listener.FlowTo(netip.AddrPortFrom(addr, uint16(next.Port)), d.name)
-}
+func (d *Dialog) hop(p *peer) Flow { return p.flow.Toward(p.target, p.routes, d.name) }
 
 func (d *Dialog) receive(flow Flow, m *Message) {
 	if d.replaced {

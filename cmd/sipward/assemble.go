@@ -13,8 +13,8 @@ import (
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
 	"github.com/sipward/sipward/demo"
-	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
 )
@@ -35,7 +35,8 @@ type daemon struct {
 	phones  *phones      // nil where none can register
 	api     net.Listener // nil where the configuration turns it off
 	engine  *media.Engine
-	echo    *demo.Echo // nil without test addresses
+	echo    *demo.Echo     // nil without test addresses
+	record  *record.Writer // nil where none is kept
 	proxy   *b2bua.Proxy
 	console *console.Server
 	served  chan struct{} // closed when the console serves no more
@@ -57,9 +58,9 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
-	suites, err := suitesNamed(cfg.Crypto.Suites)
+	suites, err := b2bua.Suites(cfg.Crypto.Suites...)
 	if err != nil {
-		return d, err
+		return d, fmt.Errorf("crypto.suites: %w", err)
 	}
 	if d.sockets, err = openListeners(cfg); err != nil {
 		return d, err
@@ -99,7 +100,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		Suites:     suites,
 		Domains:    cfg.Registrar.Domains,
 		Registered: registered,
-		Emergency:  b2bua.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
 		Aliases:    cfg.Aliases(),
 		UserAgent:  "sipward", // without a version: it is told to strangers, too
 		Log:        log,
@@ -110,27 +111,16 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			o.Users = d.phones.known
 		}
 	}
+	if cfg.Records != "" {
+		if d.record, err = record.Open(record.Options{Dir: cfg.Records, Log: log}); err != nil {
+			return d, fmt.Errorf("the record of calls cannot be kept: %w; %s", err, toChange(cfg, "records"))
+		}
+		o.Record = d.record
+	}
 	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
 	}
 	return d, d.serveAPI()
-}
-
-// suitesNamed turns the names of the configuration into protection profiles.
-func suitesNamed(names []string) ([]keyexchange.Suite, error) {
-	byName := map[string]keyexchange.Suite{}
-	for _, s := range keyexchange.Suites() {
-		byName[s.Name] = s
-	}
-	var suites []keyexchange.Suite
-	for _, name := range names {
-		s, ok := byName[name]
-		if !ok {
-			return nil, fmt.Errorf("crypto.suites: %s is not built in", name)
-		}
-		suites = append(suites, s)
-	}
-	return suites, nil
 }
 
 // listeners hands the open sockets to the proxy.
@@ -246,6 +236,7 @@ func consoleCounters(c b2bua.Counters) console.Counters {
 		CallsRefused:      c.Refused,
 		CallsFailed:       c.Failed,
 		CallsActive:       c.Active,
+		Subscriptions:     c.Subscriptions,
 		StrangersAnswered: c.StrangersAnswered,
 		StrangersDropped:  c.StrangersDropped,
 		MessagesMalformed: c.MalformedCount,
@@ -295,6 +286,9 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		if err := d.proxy.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("not every far end has answered the BYE: %w", err))
 		}
+	}
+	if d.record != nil {
+		errs = append(errs, d.record.Close())
 	}
 	for _, s := range d.sockets {
 		s.close() // the proxy has closed those that it took

@@ -20,7 +20,7 @@ func (e *explainer) walk(ctx context.Context) {
 		return
 	}
 	e.out.Listener = e.listener.Name
-	emergency := e.side == policy.Inside && e.emergency()
+	emergency := e.side == policy.Inside && e.plan.Emergency.Called(e.to.String(), e.to.User)
 	if s := e.to.Scheme; s != "sip" && s != "sips" && !emergency {
 		e.ends(outcomeRefused, "The call is refused: %s: is not called from here, only sip: and sips:.", s)
 		return
@@ -57,16 +57,6 @@ func (e *explainer) walk(ctx context.Context) {
 	e.conclude(t, d)
 }
 
-func (e *explainer) emergency() bool {
-	if e.cfg.EmergencyTarget().Host == "" {
-		return false
-	}
-	if e.to.Scheme == "urn" {
-		return strings.HasPrefix(strings.ToLower(e.to.String()), "urn:service:sos")
-	}
-	return slices.Contains(e.cfg.Emergency.Numbers, e.to.User)
-}
-
 // mayCall asks whether a phone inside could prove who it says that it is.
 func (e *explainer) mayCall() bool {
 	if e.side != policy.Inside || e.phones == nil || e.phones.users == nil {
@@ -86,87 +76,75 @@ func (e *explainer) mayCall() bool {
 	return false
 }
 
-// find looks where the call goes, in the order of b2bua: alias, route, phones,
-// DNS.
+// find looks where the call goes.
 func (e *explainer) find() (route.Target, bool) {
-	uri := e.to
-	for i, a := range e.cfg.AliasList {
-		if ok, err := a.Match.Match(uri.AOR()); err != nil || !ok {
-			continue
-		}
-		one, err := route.NewAliases([]route.Alias{a})
-		if err != nil {
-			break // the file was checked
-		}
-		if meant, err := sip.ParseURI(one.Resolve(uri.AOR())); err == nil {
-			e.step("alias", fmt.Sprintf("aliases[%d]", i), "%q stands for %s", a.Match, meant.String())
-			uri = meant
-		}
-		break
+	f := e.plan.Find(string(e.side), e.to.String(), e)
+	uri, err := sip.ParseURI(f.Meant)
+	if err != nil {
+		uri = e.to
+	}
+	if f.Alias >= 0 {
+		e.step("alias", fmt.Sprintf("aliases[%d]", f.Alias), "%q stands for %s", e.cfg.AliasList[f.Alias].Match, uri.String())
 	}
 	if e.cfg.TestAddresses && uri.User == echoUser && e.home(uri) {
 		e.step("test", "test_addresses", "this sipward answers itself, and sends back what it hears")
-		return route.Target{URI: uri.AOR(), Host: uri.Host, Side: route.Inside, Rule: registeredRule}, true
+		return route.Target{URI: uri.AOR(), Host: uri.Host, Side: route.Inside, Rule: route.RuleRegistered}, true
 	}
-	if t, ok := e.cfg.Routes().LookupFrom(string(e.side), uri.AOR()); ok {
-		i := slices.IndexFunc(e.cfg.StaticRoutes, func(r route.Route) bool {
-			ok, err := r.Match.Match(uri.AOR())
-			return err == nil && ok && (r.From == "" || r.From == string(e.side))
-		})
+	switch t := f.Target; f.Kind {
+	case route.Static:
 		to := t.Side
 		if t.Peer != "" {
 			to += ", peer " + t.Peer
 		}
-		e.step("route", fmt.Sprintf("routes[%d]", i), "%q leads to %s (%s)", t.Rule, e.cfg.StaticRoutes[max(i, 0)].To, to)
+		e.step("route", fmt.Sprintf("routes[%d]", f.Route), "%q leads to %s (%s)", t.Rule, e.cfg.StaticRoutes[f.Route].To, to)
+		return t, true
+	case route.Registered:
+		return e.registered(uri, t)
+	case route.Domain:
+		peer := "a peer that is not listed"
+		if t.Peer != "" {
+			peer = fmt.Sprintf("the listed peer %q", t.Peer)
+		}
+		e.step("domain", "", "no route is for it: the call goes to %s itself, %s", t.Host, peer)
 		return t, true
 	}
-	home := e.home(uri)
-	if home && e.cfg.Registrar.On {
-		return e.registered(uri)
+	if e.cfg.Registrar.On && e.home(uri) {
+		e.step("phones", "registrar", "%s names no user", uri.AOR())
+		e.ends(outcomeUnavailable, "The call is refused: there is no such user here.")
+		return f.Target, false
 	}
-	if e.side == policy.Outside || home {
-		e.step("route", "", "none is for %s from the %s", uri.AOR(), e.side)
-		if e.side == policy.Outside {
-			e.note("a phone that has registered as %s elsewhere, by way of this sipward, would ring", clean(uri.User))
-			e.ends(outcomeUnavailable, "The call is refused: nothing leads from outside to %s.", uri.AOR())
-		} else {
-			e.ends(outcomeUnavailable, "The call is answered with 404: nobody is known here as %s.", uri.AOR())
-		}
-		return route.Target{}, false
+	e.step("route", "", "none is for %s from the %s", uri.AOR(), e.side)
+	if e.side == policy.Outside {
+		e.note("a phone that has registered as %s elsewhere, by way of this sipward, would ring", clean(uri.User))
+		e.ends(outcomeUnavailable, "The call is refused: nothing leads from outside to %s.", uri.AOR())
+	} else {
+		e.ends(outcomeUnavailable, "The call is answered with 404: nobody is known here as %s.", uri.AOR())
 	}
-	network, _ := uri.Param("transport")
-	t := route.Target{URI: uri.String(), Network: strings.ToLower(network), Host: uri.Host, Port: uri.Port, Side: route.Outside}
-	addr, _ := uri.Addr()
-	t.Peer = e.cfg.PeerFor(uri.Host, addr)
-	peer := "a peer that is not listed"
-	if t.Peer != "" {
-		peer = fmt.Sprintf("the listed peer %q", t.Peer)
+	return f.Target, false
+}
+
+// Elsewhere implements [route.Phones]: the contacts of accounts elsewhere are
+// random, and only the running sipward knows them.
+func (e *explainer) Elsewhere(string) (string, bool) { return "", false }
+
+// Registered implements [route.Phones]: every user is taken for one whose phone
+// has registered, as only the running sipward knows.
+func (e *explainer) Registered(string) bool { return e.cfg.Registrar.On }
+
+// registered leads to the phones of a user of this sipward.
+func (e *explainer) registered(uri sip.URI, t route.Target) (route.Target, bool) {
+	user := clean(uri.User)
+	if e.phones != nil && e.phones.users != nil && !e.phones.known(uri.User) {
+		e.step("phones", "registrar.users", "%s has no line for %s", e.cfg.Registrar.Users, user)
+		e.ends(outcomeUnavailable, "The call is refused: there is no such user here.")
+		return t, false
 	}
-	e.step("domain", "", "no route is for it: the call goes to %s itself, %s", uri.Host, peer)
+	e.step("phones", "registrar", "it rings at the phones that have registered as %s", user)
+	e.note("whether a phone has registered as %s, only the running sipward knows; without one the call is answered with 480 or 404", user)
 	return t, true
 }
 
-const registeredRule = "registered"
-
-// registered leads to the phones of a user of this sipward.
-func (e *explainer) registered(uri sip.URI) (route.Target, bool) {
-	t := route.Target{URI: uri.AOR(), Host: uri.Host, Side: route.Inside, Rule: registeredRule}
-	user := clean(uri.User)
-	switch {
-	case user == "":
-		e.step("phones", "registrar", "%s names no user", uri.AOR())
-	case e.phones != nil && e.phones.users != nil && !e.phones.known(uri.User):
-		e.step("phones", "registrar.users", "%s has no line for %s", e.cfg.Registrar.Users, user)
-	default:
-		e.step("phones", "registrar", "it rings at the phones that have registered as %s", user)
-		e.note("whether a phone has registered as %s, only the running sipward knows; without one the call is answered with 480 or 404", user)
-		return t, true
-	}
-	e.ends(outcomeUnavailable, "The call is refused: there is no such user here.")
-	return t, false
-}
-
-func (e *explainer) phoneTarget(t route.Target) bool { return t.Rule == registeredRule }
+func (e *explainer) phoneTarget(t route.Target) bool { return t.Rule == route.RuleRegistered }
 
 func (e *explainer) target(t route.Target) {
 	e.out.Target = &targetView{URI: t.URI, Host: t.Host, Port: t.Port, Network: t.Network, Side: t.Side, Peer: t.Peer}

@@ -68,14 +68,14 @@ type question struct {
 	lookup   route.Lookup // nil: names are not looked up
 }
 
-// explainer walks the path of a call through a configuration as package b2bua does,
-// with nothing running.
+// explainer follows a call through a configuration, with nothing running, by the
+// same plan and policy as a running sipward.
 type explainer struct {
 	cfg      *configs.Config
 	q        question
 	policy   *policy.Policy
 	phones   *phones // to ask who has an account; nil where none can register
-	own      []netip.AddrPort
+	plan     route.Plan
 	from, to sip.URI
 	listener *configs.Listener
 	side     policy.Side
@@ -90,6 +90,11 @@ func explain(ctx context.Context, cfg *configs.Config, phones *phones, q questio
 		return nil, err
 	}
 	e := &explainer{cfg: cfg, q: q, policy: p, phones: phones, out: explanation{Notes: []string{}}}
+	e.plan = route.Plan{
+		Emergency: route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Aliases:   cfg.Aliases(), Routes: cfg.Routes(), Peer: cfg.PeerFor,
+		Home: route.Home{Domains: cfg.Registrar.Domains, Registrar: cfg.Registrar.On},
+	}
 	e.findOwn()
 	if err := e.parties(); err != nil {
 		return nil, err
@@ -102,12 +107,12 @@ func explain(ctx context.Context, cfg *configs.Config, phones *phones, q questio
 func (e *explainer) findOwn() {
 	for _, l := range e.cfg.Listeners {
 		if addr, err := configs.ResolveAddress(l.Address); err == nil {
-			e.own = append(e.own, addr)
+			e.plan.Home.Addresses = append(e.plan.Home.Addresses, addr)
 		} else {
 			e.note("what auto stands for is not known here: %v", err)
 		}
 		if l.Advertise.IP.IsValid() {
-			e.own = append(e.own, netip.AddrPortFrom(l.Advertise.IP, l.Address.Port))
+			e.plan.Home.Addresses = append(e.plan.Home.Addresses, netip.AddrPortFrom(l.Advertise.IP, l.Address.Port))
 		}
 	}
 }
@@ -132,20 +137,8 @@ func (e *explainer) ends(outcome, format string, args ...any) {
 	e.out.Outcome, e.out.Says = outcome, fmt.Sprintf(format, args...)
 }
 
-// home is what b2bua takes for its own users' domain: those of the registrar, and
-// the listeners' addresses.
-func (e *explainer) home(u sip.URI) bool {
-	if slices.ContainsFunc(e.cfg.Registrar.Domains, func(d string) bool { return strings.EqualFold(d, u.Host) }) {
-		return true
-	}
-	addr, ok := u.Addr()
-	if u.Port == 0 && !e.cfg.Registrar.On {
-		u.Port = 5060
-	}
-	return ok && slices.ContainsFunc(e.own, func(o netip.AddrPort) bool {
-		return o.Addr() == addr && (u.Port == 0 || u.Port == int(o.Port()))
-	})
-}
+// home says whether an address is of this sipward's own users.
+func (e *explainer) home(u sip.URI) bool { return e.plan.Home.Has(u.Host, u.Port) }
 
 // complete makes an address of what a person writes: a user or number alone is one
 // of this host.
@@ -276,33 +269,11 @@ func (e *explainer) findSide() (why string) {
 	return "the domain is not this sipward's own (for a phone of yours give its address: --source IP)"
 }
 
-// strictness orders decisions as b2bua does.
-func strictness(d policy.Decision) int {
-	switch {
-	case !d.Allow:
-		return 3
-	case d.Mode == policy.Require:
-		return 2
-	case d.Mode == policy.Prefer:
-		return 1
-	}
-	return 0
-}
-
-// decide asks policy as b2bua does: what a caller outside claims to be makes the
-// decision stricter and never milder.
+// decide asks policy about the call, whose next hop is at addr.
 func (e *explainer) decide(t route.Target, addr netip.Addr) policy.Decision {
-	from := policy.Party{Side: e.side, Addr: e.q.source, URI: e.from.AOR(), Peer: e.peer}
+	from := policy.Party{Side: e.side, Addr: e.q.source, URI: e.from.AOR(), Peer: e.peer, Claimed: e.cfg.PeerFor(e.from.Host, netip.Addr{})}
 	to := policy.Party{Side: policy.Side(t.Side), Addr: addr, URI: e.to.AOR(), Peer: t.Peer}
-	d := e.policy.Decide(policy.Facts{From: from, To: to})
-	if e.side == policy.Outside && from.Peer == "" {
-		if from.Peer = e.cfg.PeerFor(e.from.Host, netip.Addr{}); from.Peer != "" {
-			if claimed := e.policy.Decide(policy.Facts{From: from, To: to}); strictness(claimed) > strictness(d) {
-				return claimed
-			}
-		}
-	}
-	return d
+	return e.policy.Decide(policy.Facts{From: from, To: to})
 }
 
 // ruleKey is where a decision stands in the file.

@@ -4,11 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
-	pion "github.com/pion/srtp/v3"
 )
 
 // Errors of a Context. They say nothing about keys or contents.
@@ -25,9 +20,6 @@ var (
 )
 
 const (
-	// replayWindow is the receiver's window, in packets (RFC 3711 §3.3.2 asks
-	// for 64 at least).
-	replayWindow = 256
 	// maxSources bounds the SSRCs whose state one Context keeps. None may be
 	// forgotten while the key lives, or its packets could be replayed.
 	maxSources = 32
@@ -35,21 +27,35 @@ const (
 	rtpHeaderLen  = 12
 	rtcpHeaderLen = 8
 	rtcpIndexLen  = 4
+	encryptedFlag = 1 << 31 // of the SRTCP index word (RFC 3711 section 3.4)
 )
 
 // Context protects packets of one direction, or unprotects them, never both.
-// It is for one goroutine at a time and allocates nothing per RTP packet that
-// verifies.
+// It is for one goroutine at a time and allocates nothing per packet of an SSRC
+// that it knows.
 type Context struct {
-	profile profile
-	inner   *pion.Context
-	rtp     rtp.Header // scratch, so that parsing does not allocate
-	rtcp    rtcp.Header
+	profile *profile
+	cipher  transform // nil: erased
 
-	sent     []sent   // sender: used indices of each SSRC
-	seen     []uint32 // receiver: SSRCs that verified in RTP
-	seenRTCP []uint32 // and in RTCP
-	guessed  int      // receiver: SSRCs for which a second rollover counter was tried
+	sent     []sent     // sender: used indices of each SSRC
+	sentRTCP []sentRTCP // sender: the last SRTCP index of each SSRC
+	seen     []received // receiver: SSRCs that verified in RTP
+	seenRTCP []received // and in RTCP
+}
+
+// sentRTCP is the last SRTCP index that an SSRC used.
+type sentRTCP struct{ ssrc, index uint32 }
+
+// transform is a cipher with its session keys. It is without memory: indices
+// and windows are the Context's. The first octets of an RTP packet, its header,
+// stay in clear, and the first 8 of an RTCP packet; word is the SRTCP index
+// behind its E flag. Results are appended to dst, which for sealing may be
+// pkt[:0]; false: the packet does not verify.
+type transform interface {
+	sealRTP(dst, pkt []byte, header int, ssrc uint32, index uint64) []byte
+	openRTP(dst, pkt []byte, header int, ssrc uint32, index uint64) ([]byte, bool)
+	sealRTCP(dst, pkt []byte, ssrc, word uint32) []byte
+	openRTCP(dst, pkt []byte, ssrc, word uint32) ([]byte, bool)
 }
 
 // NewContext makes the Context for one direction from its master key and
@@ -64,12 +70,18 @@ func NewContext(suite string, key, salt []byte) (*Context, error) {
 		return nil, fmt.Errorf("%w: %s takes %d and %d octets, not %d and %d",
 			ErrKeyLength, p.Name, p.KeyLen, p.SaltLen, len(key), len(salt))
 	}
-	inner, err := pion.CreateContext(key, salt, p.id,
-		pion.SRTPReplayProtection(replayWindow), pion.SRTCPReplayProtection(replayWindow))
+	c, err := newTransform(p, key, salt)
 	if err != nil {
 		return nil, fmt.Errorf("srtp: %w", err)
 	}
-	return &Context{profile: p, inner: inner}, nil
+	return &Context{profile: p, cipher: c}, nil
+}
+
+func newTransform(p *profile, key, salt []byte) (transform, error) {
+	if p.seal != nil {
+		return newAEAD(p, key, salt)
+	}
+	return newCounter(p, key, salt)
 }
 
 // Erase forgets the keys; every later call gives ErrErased. The master key was
@@ -79,49 +91,63 @@ func (c *Context) Erase() {
 	*c = Context{profile: c.profile}
 }
 
-// Protect encrypts and authenticates an RTP packet (RFC 3711 §3.1) into dst,
-// which may be pkt[:0] or have no octet in common with pkt; MaxOverhead octets
-// of capacity beyond len(pkt) avoid an allocation.
+// Protect encrypts and authenticates an RTP packet (RFC 3711 section 3.1) into
+// dst, which may be pkt[:0] or have no octet in common with pkt; MaxOverhead
+// octets of capacity beyond len(pkt) avoid an allocation.
 //
 // A packet whose index was used before under this key, or may have been, gives
 // ErrIndex and nothing is written. The first packet of an SSRC has rollover
 // counter 0; after that sequence numbers may move by less than 2^15.
 func (c *Context) Protect(dst, pkt []byte) ([]byte, error) {
-	if c.inner == nil {
+	if c.cipher == nil {
 		return nil, ErrErased
 	}
-	if len(pkt) < rtpHeaderLen || pkt[0]>>6 != 2 {
+	header, ok := headerLen(pkt)
+	if !ok {
 		return nil, ErrMalformed
 	}
-	if _, err := c.rtp.Unmarshal(pkt); err != nil {
-		return nil, ErrMalformed
-	}
-	if err := c.claim(c.rtp.SSRC, c.rtp.SequenceNumber); err != nil {
+	ssrc := binary.BigEndian.Uint32(pkt[8:])
+	index, err := c.claim(ssrc, binary.BigEndian.Uint16(pkt[2:]))
+	if err != nil {
 		return nil, err
 	}
-	out, err := c.inner.EncryptRTP(dst, pkt, &c.rtp)
-	if err != nil {
-		return nil, ErrExhausted
-	}
-	return out, nil
+	return c.cipher.sealRTP(dst, pkt, header, ssrc, index), nil
 }
 
-// claim marks the packet's index as used.
-func (c *Context) claim(ssrc uint32, seq uint16) error {
+// headerLen returns the length of an RTP header with its CSRCs and its
+// extension (RFC 3550 section 5.1).
+func headerLen(pkt []byte) (n int, ok bool) {
+	if len(pkt) < rtpHeaderLen || pkt[0]>>6 != 2 {
+		return 0, false
+	}
+	n = rtpHeaderLen + 4*int(pkt[0]&0xf)
+	if pkt[0]&0x10 != 0 {
+		if n += 4; len(pkt) < n {
+			return 0, false
+		}
+		// Cryptex (RFC 9335) would encrypt what here stays in clear; nobody
+		// has negotiated it.
+		if profile := binary.BigEndian.Uint16(pkt[n-4:]); profile == 0xc0de || profile == 0xc2de {
+			return 0, false
+		}
+		n += 4 * int(binary.BigEndian.Uint16(pkt[n-2:]))
+	}
+	return n, n <= len(pkt)
+}
+
+// claim marks the packet's index as used, and returns it.
+func (c *Context) claim(ssrc uint32, seq uint16) (uint64, error) {
 	for i := range c.sent {
 		if c.sent[i].ssrc == ssrc {
-			if !c.sent[i].claim(seq) {
-				return ErrIndex
-			}
-			return nil
+			return c.sent[i].claim(seq)
 		}
 	}
 	if len(c.sent) == maxSources {
-		return ErrSources
+		return 0, ErrSources
 	}
 	c.sent = append(c.sent, sent{})
 	c.sent[len(c.sent)-1].start(ssrc, seq)
-	return nil
+	return uint64(seq), nil
 }
 
 // Unprotect authenticates and decrypts an SRTP packet into dst, which must not
@@ -129,128 +155,135 @@ func (c *Context) claim(ssrc uint32, seq uint16) error {
 // len(pkt) octets of capacity to avoid an allocation. Errors: ErrMalformed,
 // ErrAuth, ErrReplay, ErrSources, ErrErased.
 func (c *Context) Unprotect(dst, pkt []byte) ([]byte, error) {
-	if c.inner == nil {
+	if c.cipher == nil {
 		return nil, ErrErased
 	}
-	if len(pkt) < rtpHeaderLen+c.profile.rtpTag || pkt[0]>>6 != 2 {
+	header, ok := headerLen(pkt)
+	if !ok || len(pkt) < header+c.profile.tag {
 		return nil, ErrMalformed
 	}
-	ssrc := binary.BigEndian.Uint32(pkt[8:])
-	known := slices.Contains(c.seen, ssrc)
-	if !known && len(c.seen) == maxSources {
-		return nil, ErrSources
+	ssrc, seq := binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:])
+	r := find(c.seen, ssrc)
+	if r == nil {
+		return c.unprotectFirst(dst, pkt, header, ssrc, seq)
 	}
-	out, err := c.open(dst, pkt)
-	if err == ErrAuth && !known && pkt[2] < 0x80 {
-		out, err = c.openWrapped(dst, pkt, ssrc)
+	index, ok := r.index(seq)
+	if !ok || !r.fresh(index) {
+		return nil, ErrReplay
 	}
-	if err == nil && !known {
-		c.seen = append(c.seen, ssrc)
-	}
-	return out, err
-}
-
-func (c *Context) open(dst, pkt []byte) ([]byte, error) {
-	out, err := c.inner.DecryptRTP(dst, pkt, &c.rtp)
-	if err == nil {
-		return out, nil
-	}
-	if errors.Is(err, pion.ErrFailedToVerifyAuthTag) {
+	out, ok := c.cipher.openRTP(dst, pkt, header, ssrc, index)
+	if !ok {
 		return nil, ErrAuth
 	}
-	n, err := c.rtp.Unmarshal(pkt)
-	cryptex := c.rtp.Extension &&
-		(c.rtp.ExtensionProfile == rtp.CryptexProfileOneByte || c.rtp.ExtensionProfile == rtp.CryptexProfileTwoByte)
-	if err != nil || cryptex || len(pkt) < n+c.profile.rtpTag {
-		return nil, ErrMalformed
-	}
-	return nil, ErrReplay
+	r.mark(index)
+	return out, nil
 }
 
-// openWrapped tries rollover counter 1 for an SSRC that has not verified yet.
-// After a rekeying the sender's numbers go on, so that they can pass 65535
-// before the first packet arrives here; without this the stream would stay
-// unreadable. The tries are bounded, as strangers can cause them.
-func (c *Context) openWrapped(dst, pkt []byte, ssrc uint32) ([]byte, error) {
-	if _, tried := c.inner.ROC(ssrc); !tried {
-		if c.guessed == maxSources {
-			return nil, ErrAuth
-		}
-		c.guessed++
+// unprotectFirst takes a packet of an SSRC that has not verified yet. Nothing
+// is kept of it unless it verifies.
+//
+// It tries rollover counter 1 as well: after a rekeying the sender's numbers go
+// on, so that they can pass 65535 before the first packet arrives here, and
+// without this the stream would stay unreadable.
+func (c *Context) unprotectFirst(dst, pkt []byte, header int, ssrc uint32, seq uint16) ([]byte, error) {
+	if len(c.seen) == maxSources {
+		return nil, ErrSources
 	}
-	c.inner.SetROC(ssrc, 1)
-	out, err := c.open(dst, pkt)
-	if err != nil {
-		c.inner.SetROC(ssrc, 0)
+	index := uint64(seq)
+	out, ok := c.cipher.openRTP(dst, pkt, header, ssrc, index)
+	if !ok && seq < 1<<15 {
+		index |= 1 << 16
+		out, ok = c.cipher.openRTP(dst, pkt, header, ssrc, index)
 	}
-	return out, err
+	if !ok {
+		return nil, ErrAuth
+	}
+	c.seen = append(c.seen, received{ssrc: ssrc, highest: index, window: [4]uint64{1}})
+	return out, nil
 }
 
 // ProtectRTCP encrypts and authenticates a compound RTCP packet (RFC 3711
-// §3.4) into dst, under the same rules as Protect. The index of the packet's
-// first SSRC goes up by one.
+// section 3.4) into dst, under the same rules as Protect. The index of the
+// packet's first SSRC goes up by one.
 func (c *Context) ProtectRTCP(dst, pkt []byte) ([]byte, error) {
-	if c.inner == nil {
+	if c.cipher == nil {
 		return nil, ErrErased
 	}
 	if len(pkt) < rtcpHeaderLen || pkt[0]>>6 != 2 {
 		return nil, ErrMalformed
 	}
-	out, err := c.inner.EncryptRTCP(dst, pkt, &c.rtcp)
+	ssrc := binary.BigEndian.Uint32(pkt[4:])
+	index, err := c.claimRTCP(ssrc)
 	if err != nil {
-		return nil, ErrExhausted
+		return nil, err
 	}
-	return out, nil
+	return c.cipher.sealRTCP(dst, pkt, ssrc, encryptedFlag|index), nil
+}
+
+func (c *Context) claimRTCP(ssrc uint32) (uint32, error) {
+	for i := range c.sentRTCP {
+		if s := &c.sentRTCP[i]; s.ssrc == ssrc {
+			if s.index == encryptedFlag-1 {
+				return 0, ErrExhausted
+			}
+			s.index++
+			return s.index, nil
+		}
+	}
+	if len(c.sentRTCP) == maxSources {
+		return 0, ErrSources
+	}
+	c.sentRTCP = append(c.sentRTCP, sentRTCP{ssrc, 1})
+	return 1, nil
 }
 
 // UnprotectRTCP authenticates and decrypts an SRTCP packet into dst, under the
 // same rules as Unprotect. A packet that is authenticated but not encrypted is
 // refused as malformed: every suite here encrypts RTCP.
 func (c *Context) UnprotectRTCP(dst, pkt []byte) ([]byte, error) {
-	if c.inner == nil {
+	if c.cipher == nil {
 		return nil, ErrErased
 	}
-	_, encrypted, ok := c.rtcpIndex(pkt)
-	if !ok || !encrypted || pkt[0]>>6 != 2 {
+	word, ok := c.rtcpWord(pkt)
+	if !ok || word&encryptedFlag == 0 || pkt[0]>>6 != 2 {
 		return nil, ErrMalformed
 	}
-	ssrc := binary.BigEndian.Uint32(pkt[4:])
-	known := slices.Contains(c.seenRTCP, ssrc)
-	if !known && len(c.seenRTCP) == maxSources {
-		return nil, ErrSources
-	}
-	out, err := c.inner.DecryptRTCP(dst, pkt, &c.rtcp)
+	ssrc, index := binary.BigEndian.Uint32(pkt[4:]), uint64(word&^encryptedFlag)
+	r := find(c.seenRTCP, ssrc)
 	switch {
-	case err == nil:
-		if !known {
-			c.seenRTCP = append(c.seenRTCP, ssrc)
-		}
-		return out, nil
-	case errors.Is(err, pion.ErrFailedToVerifyAuthTag):
-		return nil, ErrAuth
-	case c.rtcp.Unmarshal(pkt) != nil:
-		return nil, ErrMalformed
+	case r == nil && len(c.seenRTCP) == maxSources:
+		return nil, ErrSources
+	case r != nil && !r.fresh(index):
+		return nil, ErrReplay
 	}
-	return nil, ErrReplay
+	out, ok := c.cipher.openRTCP(dst, pkt, ssrc, word)
+	if !ok {
+		return nil, ErrAuth
+	}
+	if r == nil {
+		c.seenRTCP = append(c.seenRTCP, received{ssrc: ssrc, highest: index})
+		r = &c.seenRTCP[len(c.seenRTCP)-1]
+	}
+	r.mark(index)
+	return out, nil
 }
 
 // RTCPIndex reads the SRTCP index of a protected packet, 0 where pkt is too
 // short. It means something only once the packet has verified.
 func (c *Context) RTCPIndex(pkt []byte) uint32 {
-	index, _, _ := c.rtcpIndex(pkt)
-	return index
+	word, _ := c.rtcpWord(pkt)
+	return word &^ encryptedFlag
 }
 
-// rtcpIndex reads the word behind the encrypted part: the E flag and the index.
-// With an AEAD the tag stands before that word, else behind it (RFC 7714 §9.2).
-func (c *Context) rtcpIndex(pkt []byte) (index uint32, encrypted, ok bool) {
-	if len(pkt) < rtcpHeaderLen+rtcpIndexLen+c.profile.rtcpTag {
-		return 0, false, false
+// rtcpWord reads the E flag and the index behind the encrypted part. With an
+// AEAD the tag stands before that word, else behind it (RFC 7714 section 9.2).
+func (c *Context) rtcpWord(pkt []byte) (word uint32, ok bool) {
+	if len(pkt) < rtcpHeaderLen+rtcpIndexLen+c.profile.tag {
+		return 0, false
 	}
 	at := len(pkt) - rtcpIndexLen
 	if !c.profile.aead {
-		at -= c.profile.rtcpTag
+		at -= c.profile.tag
 	}
-	word := binary.BigEndian.Uint32(pkt[at:])
-	return word &^ (1 << 31), word>>31 == 1, true
+	return binary.BigEndian.Uint32(pkt[at:]), true
 }

@@ -46,10 +46,10 @@ func protect(t *testing.T, c *Context, pkt []byte) []byte {
 
 func TestSuites(t *testing.T) {
 	t.Parallel()
-	want := []string{"AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"}
+	want := []string{"AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80", "AEAD_ARIA_256_GCM", "X_AEAD_CHACHA20_POLY1305"}
 	for i, s := range Suites() {
-		if s.Name != want[i] {
-			t.Errorf("suite %d is %s, want %s", i, s.Name, want[i])
+		if s.Name != want[i] || s.Common != (i < 4) {
+			t.Errorf("suite %d is %+v, want %s", i, s, want[i])
 		}
 	}
 	if _, err := NewContext("NULL_HMAC_SHA1_80", make([]byte, 16), make([]byte, 14)); !errors.Is(err, ErrSuite) {
@@ -84,7 +84,7 @@ func TestReplayIsRefused(t *testing.T) {
 		unprotect(399, ErrReplay)
 		unprotect(272, nil) // 127 behind: late but inside a window of 128
 		unprotect(272, ErrReplay)
-		unprotect(399-replayWindow, ErrReplay)
+		unprotect(399-receivedWindow, ErrReplay)
 
 		report := []byte{2 << 6, 201, 0, 1, 0, 0, 0, 1}
 		protected, err := send.ProtectRTCP(nil, report)
@@ -217,8 +217,9 @@ func TestClaimAgainstModel(t *testing.T) {
 			index := max(int(highest)-rng.IntN(160)+rng.IntN(spread), 0)
 			_, usedBefore := used[uint64(index)]
 			want := !usedBefore && (uint64(index) > highest || highest-uint64(index) < sentWindow)
-			if got := s.claim(uint16(index)); got != want {
-				t.Fatalf("index %d with highest %d: %v, want %v", index, highest, got, want)
+			got, err := s.claim(uint16(index))
+			if (err == nil) != want || want && got != uint64(index) {
+				t.Fatalf("index %d with highest %d: %d, %v, want %v", index, highest, got, err, want)
 			}
 			if want {
 				used[uint64(index)] = true
@@ -303,8 +304,8 @@ func TestWrapBeforeFirstPacket(t *testing.T) {
 			binary.BigEndian.PutUint32(forged[8:], 1000+ssrc)
 			recv.Unprotect(nil, forged)
 		}
-		if recv.guessed > maxSources {
-			t.Errorf("strangers made it keep %d states", recv.guessed)
+		if len(recv.seen) != 1 {
+			t.Errorf("strangers made it keep %d states", len(recv.seen))
 		}
 	})
 }
@@ -348,11 +349,11 @@ func TestMalformedIsRefused(t *testing.T) {
 	send, recv := pair(t, Suites()[0])
 	long := make([]byte, 100)
 	for name, pkt := range map[string][]byte{
-		"empty":                  {},
-		"short":                  voice(1, 1)[:11],
-		"version 0":              long,
-		"extension too long":     append([]byte{0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff}, long...),
-		"one-byte ext. too long": append([]byte{0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x1f, 1, 1, 1}, long...),
+		"empty":              {},
+		"short":              voice(1, 1)[:11],
+		"version 0":          long,
+		"extension too long": append([]byte{0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff}, long...),
+		"cut in the CSRCs":   append([]byte{0x8f}, voice(1, 1)[1:70]...),
 	} {
 		if _, err := send.Protect(nil, pkt); err != ErrMalformed {
 			t.Errorf("%s: Protect: %v", name, err)
@@ -386,7 +387,7 @@ func TestNoAllocations(t *testing.T) {
 				}
 			}
 			round()
-			if n := testing.AllocsPerRun(200, round); n != 0 && !raceEnabled { // the race detector empties pools at random
+			if n := testing.AllocsPerRun(200, round); n != 0 {
 				t.Errorf("%v allocations per round", n)
 			}
 		})

@@ -7,12 +7,16 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/sipward/sipward/media/srtp/aria"
 )
 
 // reference is SRTP written down from the RFCs' formulas, slowly and with
 // every index given: what Context is compared with.
 type reference struct {
-	aead              bool
+	suite             string
 	rtpKey, rtcpKey   []byte
 	rtpAuth, rtcpAuth []byte
 	rtpSalt, rtcpSalt []byte
@@ -20,28 +24,33 @@ type reference struct {
 
 func newReference(suite string, key, salt []byte) *reference {
 	return &reference{
-		aead:   strings.HasPrefix(suite, "AEAD_"),
-		rtpKey: derive(key, salt, 0, len(key)), rtpAuth: derive(key, salt, 1, 20), rtpSalt: derive(key, salt, 2, len(salt)),
-		rtcpKey: derive(key, salt, 3, len(key)), rtcpAuth: derive(key, salt, 4, 20), rtcpSalt: derive(key, salt, 5, len(salt)),
+		suite:  suite,
+		rtpKey: derived(suite, key, salt, 0, len(key)), rtpAuth: derived(suite, key, salt, 1, 20), rtpSalt: derived(suite, key, salt, 2, len(salt)),
+		rtcpKey: derived(suite, key, salt, 3, len(key)), rtcpAuth: derived(suite, key, salt, 4, 20), rtcpSalt: derived(suite, key, salt, 5, len(salt)),
 	}
 }
 
-// derive is RFC 3711 §4.3.1 with a key derivation rate of 0.
-func derive(key, salt []byte, label byte, n int) []byte {
+func (r *reference) aead() bool { return strings.Contains(r.suite, "AEAD_") }
+
+// derived is RFC 3711 §4.3.1 with a key derivation rate of 0.
+func derived(suite string, key, salt []byte, label byte, n int) []byte {
 	var iv [16]byte
 	copy(iv[:14], salt)
 	iv[7] ^= label
-	return keystream(key, iv, n)
+	return keystream(suite, key, iv, n)
 }
 
-func keystream(key []byte, iv [16]byte, n int) []byte {
+func keystream(suite string, key []byte, iv [16]byte, n int) []byte {
 	out := make([]byte, n)
-	cipher.NewCTR(block(key), iv[:]).XORKeyStream(out, out)
+	cipher.NewCTR(blockOf(suite, key), iv[:]).XORKeyStream(out, out)
 	return out
 }
 
-func block(key []byte) cipher.Block {
+func blockOf(suite string, key []byte) cipher.Block {
 	b, err := aes.NewCipher(key)
+	if strings.Contains(suite, "ARIA") {
+		b, err = aria.NewCipher(key)
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -81,8 +90,15 @@ func nonce(salt []byte, ssrc uint32, index uint64) []byte {
 	return iv
 }
 
-func gcm(key []byte) cipher.AEAD {
-	a, err := cipher.NewGCM(block(key))
+func aeadOf(suite string, key []byte) cipher.AEAD {
+	if strings.Contains(suite, "CHACHA20") {
+		a, err := chacha20poly1305.New(key)
+		if err != nil {
+			panic(err)
+		}
+		return a
+	}
+	a, err := cipher.NewGCM(blockOf(suite, key))
 	if err != nil {
 		panic(err)
 	}
@@ -94,10 +110,10 @@ func (r *reference) protect(pkt []byte, header int, roc uint32) []byte {
 	ssrc := binary.BigEndian.Uint32(pkt[8:])
 	index := uint64(roc)<<16 | uint64(binary.BigEndian.Uint16(pkt[2:]))
 	out := append([]byte(nil), pkt[:header]...)
-	if r.aead {
-		return gcm(r.rtpKey).Seal(out, nonce(r.rtpSalt, ssrc, index), pkt[header:], pkt[:header])
+	if r.aead() {
+		return aeadOf(r.suite, r.rtpKey).Seal(out, nonce(r.rtpSalt, ssrc, index), pkt[header:], pkt[:header])
 	}
-	stream := keystream(r.rtpKey, counter(r.rtpSalt, ssrc, index), len(pkt)-header)
+	stream := keystream(r.suite, r.rtpKey, counter(r.rtpSalt, ssrc, index), len(pkt)-header)
 	for i, b := range pkt[header:] {
 		out = append(out, b^stream[i])
 	}
@@ -108,11 +124,11 @@ func (r *reference) protectRTCP(pkt []byte, index uint32) []byte {
 	ssrc := binary.BigEndian.Uint32(pkt[4:])
 	word := binary.BigEndian.AppendUint32(nil, 1<<31|index)
 	out := append([]byte(nil), pkt[:8]...)
-	if r.aead {
+	if r.aead() {
 		aad := append(append([]byte(nil), pkt[:8]...), word...)
-		return append(gcm(r.rtcpKey).Seal(out, nonce(r.rtcpSalt, ssrc, uint64(index)), pkt[8:], aad), word...)
+		return append(aeadOf(r.suite, r.rtcpKey).Seal(out, nonce(r.rtcpSalt, ssrc, uint64(index)), pkt[8:], aad), word...)
 	}
-	stream := keystream(r.rtcpKey, counter(r.rtcpSalt, ssrc, uint64(index)), len(pkt)-8)
+	stream := keystream(r.suite, r.rtcpKey, counter(r.rtcpSalt, ssrc, uint64(index)), len(pkt)-8)
 	for i, b := range pkt[8:] {
 		out = append(out, b^stream[i])
 	}

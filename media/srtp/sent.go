@@ -20,30 +20,30 @@ func (s *sent) start(ssrc uint32, seq uint16) {
 	*s = sent{ssrc: ssrc, highest: uint64(seq), window: [2]uint64{1, 0}}
 }
 
-// claim uses the index nearest to the highest that ends in seq. It is false,
-// and nothing changes, where that index was used before, may have been, or
-// lies outside the key's life.
-func (s *sent) claim(seq uint16) bool {
+// claim uses the index nearest to the highest that ends in seq, and returns it.
+// ErrIndex, with nothing changed: that index was used before or may have been.
+// ErrExhausted: it lies behind the key's life.
+func (s *sent) claim(seq uint16) (uint64, error) {
 	step := int(int16(seq - uint16(s.highest)))
 	if step > 0 {
 		if s.highest+uint64(step) > maxIndex {
-			return false
+			return 0, ErrExhausted
 		}
 		s.highest += uint64(step)
 		s.shift(uint(step))
 		s.window[0] |= 1
-		return true
+		return s.highest, nil
 	}
 	back := uint(-step)
 	if back >= sentWindow || uint64(back) > s.highest {
-		return false
+		return 0, ErrIndex
 	}
 	bit := uint64(1) << (back % 64)
 	if s.window[back/64]&bit != 0 {
-		return false
+		return 0, ErrIndex
 	}
 	s.window[back/64] |= bit
-	return true
+	return s.highest - uint64(back), nil
 }
 
 // shift moves the window n indices on.

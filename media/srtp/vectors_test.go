@@ -68,10 +68,10 @@ func TestReferenceAgainstRFCs(t *testing.T) {
 		check(d.Section+" auth key", r.rtpAuth, d.AuthKey)
 	}
 	for _, k := range v.Keystream {
-		check(k.Section, keystream(k.Key, counter(k.Salt, 0, 0), len(k.Keystream)), k.Keystream)
+		check(k.Section, keystream("", k.Key, counter(k.Salt, 0, 0), len(k.Keystream)), k.Keystream)
 	}
 	for _, p := range v.Packets {
-		r := &reference{aead: true, rtpKey: p.SessionKey, rtpSalt: p.SessionSalt, rtcpKey: p.SessionKey, rtcpSalt: p.SessionSalt}
+		r := &reference{suite: p.Suite, rtpKey: p.SessionKey, rtpSalt: p.SessionSalt, rtcpKey: p.SessionKey, rtcpSalt: p.SessionSalt}
 		if p.Kind == "rtp" {
 			check(p.Section, r.protect(p.Plain, 12, 0), p.Protected)
 		} else {

@@ -303,7 +303,7 @@ func TestEmergencyCall(t *testing.T) {
 	o.optionsB = func(b *b2bua.Options) {
 		accounts(b)
 		b.MaxCalls = 1
-		b.Emergency = b2bua.Emergency{Numbers: []string{"112"}, Target: route.Target{URI: "sip:sos@a.example", Host: outsideA.Addr().String(), Port: int(outsideA.Port()), Side: route.Outside}}
+		b.Emergency = route.Emergency{Numbers: []string{"112"}, Target: route.Target{URI: "sip:sos@a.example", Host: outsideA.Addr().String(), Port: int(outsideA.Port()), Side: route.Outside}}
 	}
 	o.routesA = []string{"sos", "sip:alice@" + alicePhone.String(), "inside"}
 	inBubble(t, o, func(t *testing.T, w *world) {
