@@ -501,3 +501,44 @@ func TestConformNoPorts(t *testing.T) {
 		})
 	}
 }
+
+// The taps work alike whatever serves the sockets.
+func TestConformTaps(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		j := join(t, e)
+		j.protect(t, gcm256, ProtectOptions{}, ProtectOptions{})
+		s := j.sessions[0]
+		queue := make(chan Event, 8)
+		s.Events(A, EventOptions{PayloadType: 101, Queue: queue})
+		s.Measure(map[uint8]uint32{0: 8000})
+		phone, other := j.phones[0], j.phones[1]
+		phone.send(phone.rtp, keyPress(7, 1, 160, 320, true), j.phonePort(0))
+		other.read(other.rtp)
+		if begin, end := <-queue, <-queue; begin.Code != 7 || begin.Ended || !end.Ended {
+			t.Errorf("events %+v and %+v", begin, end)
+		}
+		done := make(chan struct{})
+		if err := s.Play(B, g711(tone(10), func() { close(done) })); err != nil {
+			t.Fatal(err)
+		}
+		for i := range byte(10) {
+			if got := other.read(other.rtp); got[12] != i+1 {
+				t.Fatalf("frame %d arrives as %x", i, got)
+			}
+		}
+		<-done
+		s.Mute(B, true)
+		phone.send(phone.rtp, voice(1, 2), j.phonePort(0))
+		phone.send(phone.rtp, keyPress(8, 3, 1600, 320, true), j.phonePort(0))
+		<-queue // the voice before it was withheld by now
+		s.Mute(B, false)
+		phone.send(phone.rtp, voice(1, 4), j.phonePort(0))
+		if got := other.read(other.rtp); !bytes.Equal(got[4:8], voice(1, 4)[4:8]) {
+			t.Errorf("after the silence: %x", got[:12])
+		}
+		if _, ok := s.Quality(); !ok {
+			t.Error("nothing measured")
+		}
+	})
+}

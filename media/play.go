@@ -127,6 +127,7 @@ func (p *player) send(payload []byte, now time.Duration) {
 func (p *player) finish() {
 	w := &p.session.taps.ways[p.to]
 	w.player, w.resumed = nil, true
+	p.session.ends[p.to].numbering.leave(binary.BigEndian.Uint32(p.header[8:]))
 	p.end()
 }
 

@@ -124,6 +124,38 @@ func TestPlayToProtectedEnd(t *testing.T) {
 	})
 }
 
+// A short playback in the codec of the call: the phone that speaks before and
+// after it stays one stream to the far end, without a packet lost.
+func TestPlayLeavesTheStreamAsItWas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newInMemory(t)
+		defer m.close()
+		m.session.SetMode(A, Plain)
+		ours, theirs := newKeys(gcm256)
+		if err := m.session.Protect(B, ours, ProtectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		far := newFarKeys(t, theirs)
+		m.phone.WriteTo(voiceType(8, 1, 1), m.toPhone)
+		synctest.Wait()
+		m.session.Play(B, g711(tone(3), nil))
+		time.Sleep(100 * time.Millisecond)
+		m.phone.WriteTo(voiceType(8, 1, 6), m.toPhone)
+		m.phone.WriteTo(voiceType(8, 1, 7), m.toPhone)
+		packets := got(m.far)
+		if len(packets) != 1+3+2 {
+			t.Fatalf("%d packets", len(packets))
+		}
+		first := far.open(packets[0])
+		for i, pkt := range packets[1:] {
+			if clear := far.open(pkt); seqOf(clear) != seqOf(first)+uint16(i)+1 || ssrcOf(clear) != ssrcOf(first) {
+				t.Errorf("packet %d: %x after %x", i+1, clear[:12], first[:12])
+			}
+		}
+	})
+}
+
 func TestPlayEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
