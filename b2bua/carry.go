@@ -10,7 +10,6 @@ import (
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
-	"github.com/sipward/sipward/sip/auth"
 	relayer "github.com/sipward/sipward/sip/relay"
 )
 
@@ -27,11 +26,14 @@ const inClear = "This call must be encrypted, and so must what is sent beside ca
 // same rules.
 func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 	stranger := l.Side == policyOutside && peer == ""
+	if !p.admit(in, l, peer) {
+		return
+	}
 	if stranger && !p.mayReach(in) {
 		p.refuseStranger(in, in.Flow.Remote().Addr())
 		return
 	}
-	hops, ok := forwards(in)
+	hops, ok := forwards(in, p.replier(in, stranger))
 	if !ok {
 		return
 	}
@@ -47,15 +49,15 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 		in.Reply(420, "", sip.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
 		return
 	}
-	if l.Side == policyInside && !p.authenticate(in) {
+	g, ok := p.goalOf(in, l)
+	if !ok {
 		return
 	}
-	target, phones, known := p.target(in.URI, l)
-	if stranger && target.Rule != route.RuleElsewhere {
+	if stranger && g.target.Rule != route.RuleElsewhere {
 		p.refuseStranger(in, in.Flow.Remote().Addr())
 		return
 	}
-	if !known {
+	if !g.known {
 		p.counters.refused.Add(1)
 		if p.known(in.URI) {
 			in.Reply(480, "")
@@ -64,6 +66,7 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
+	target, phones := g.target, g.phones
 	if phones != nil {
 		if phones = p.reached(in, target, phones); len(phones) == 0 {
 			in.Reply(489, "", warning("sipward keeps no mailbox and no presence, and no phone of that user could answer"))
@@ -72,7 +75,7 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 	}
 	// Policy speaks about it as about the call that the same parties would have.
 	c := newCall(p, in, l, peer, target, hops-1)
-	c.phones = phones
+	c.phones, c.routes = phones, g.routes
 	c.decision = c.decide(addrOf(sip.URI{Host: target.Host}))
 	if sentence := c.refusal(); sentence != "" {
 		p.counters.refused.Add(1)
@@ -160,8 +163,8 @@ func (c *Call) waysToPhones() (ways []relayer.Way) {
 		if leg.l = c.p.listenerOf(d.flow); leg.l == nil || err != nil {
 			continue
 		}
-		from, to := c.identities(leg)
-		ways = append(ways, relayer.Way{Flow: d.flow, URI: uri, From: from, To: to})
+		from, to, _ := c.identities(leg)
+		ways = append(ways, relayer.Way{Flow: d.flow, URI: uri, From: from, To: to, Routes: d.routes})
 	}
 	return ways
 }
@@ -187,8 +190,9 @@ func (c *Call) waysTo(hops []route.Hop) (ways []relayer.Way, sentence string) {
 				continue
 			}
 		}
-		from, to := c.identities(leg)
-		ways = append(ways, relayer.Way{Flow: leg.l.flowTo(hop, c.target.Host), URI: c.calledURI(), From: from, To: to})
+		leg.uri = c.uriFor(leg)
+		from, to, _ := c.identities(leg)
+		ways = append(ways, relayer.Way{Flow: leg.l.flowTo(hop, c.target.Host), URI: leg.uri, From: from, To: to, Routes: c.routes})
 	}
 	if len(ways) > 0 {
 		sentence = ""
@@ -213,7 +217,7 @@ func (c *Call) onward(request *relayer.Request, ways []relayer.Way) {
 	}
 	if t := c.p.trunk(c.b.peer); t != nil {
 		o.Passwords = false
-		o.Answer = func(challenge, request *sip.Message) (sip.Field, bool) { return c.p.answerFor(t, challenge, request) }
+		o.Answer = func(challenge, request *sip.Message) (sip.Field, bool) { return t.answer(request, challenge) }
 	}
 	request.Send(o)
 }
@@ -225,24 +229,4 @@ func (p *Proxy) veil(f sip.Flow) *relayer.Veil {
 	return &relayer.Veil{By: shown, Hide: func(a netip.Addr) bool {
 		return p.isInside(a) || (a.IsPrivate() || a.IsLinkLocalUnicast()) && !shown.IsPrivate() && !shown.IsLinkLocalUnicast()
 	}}
-}
-
-// answerFor answers a provider's question for a trunk's password.
-func (p *Proxy) answerFor(t *Trunk, challenge, request *sip.Message) (sip.Field, bool) {
-	field, name := "WWW-Authenticate", "Authorization"
-	if challenge.Status == 407 {
-		field, name = "Proxy-Authenticate", "Proxy-Authorization"
-	}
-	var challenges []string
-	for _, f := range challenge.Fields {
-		if strings.EqualFold(f.Name, field) {
-			challenges = append(challenges, f.Value)
-		}
-	}
-	value, err := auth.Answer(t.Credentials, challenges, "", auth.Request{Method: request.Method, URI: request.URI.String(), Body: request.Body})
-	if err != nil {
-		p.log.Warn("the provider's challenge cannot be answered", "peer", t.Peer, "method", request.Method, "error", err)
-		return sip.Field{}, false
-	}
-	return sip.Field{Name: name, Value: value}, true
 }

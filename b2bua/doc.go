@@ -12,6 +12,9 @@
 //	modify    re-INVITE and UPDATE, the same path with the keys kept
 //	hang up   BYE, CANCEL, refusals; media closed, keys erased
 //
+// A provider at which sipward itself has an account is a [Trunk]: its registration
+// lives beside the calls, on a queue of its own.
+//
 // Requests that begin no call (MESSAGE, SUBSCRIBE and their like) are judged as
 // the call of the same parties would be, and handed to sip/relay:
 //

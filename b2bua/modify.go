@@ -65,7 +65,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 			return
 		}
 		c.modificationAnswered(m, res, err)
-	})
+	}, c.credentials(from, req)...)
 }
 
 func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error) {
@@ -81,7 +81,7 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 	case res.Status < 200:
 	case res.Status >= 300:
 		c.change = nil
-		m.tx.Reply(res.Status, res.Reason)
+		c.passRefusal(m.from, m.tx, res)
 		c.lost(m.to)
 	case m.offer == nil && invite:
 		c.lateOffer(m, res)
@@ -191,11 +191,13 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		switch {
 		case err != nil:
 			tx.Reply(408, "")
+		case res.Status >= 300:
+			c.passRefusal(from, tx, res)
 		case res.Status >= 200:
-			tx.Reply(res.Status, res.Reason)
+			tx.Reply(res.Status, c.phrase(res, from))
 		}
 		c.lost(c.other(from))
-	}, fields...)
+	}, append(fields, c.credentials(from, req)...)...)
 }
 
 // tells says whether a request would carry something that people said or typed,

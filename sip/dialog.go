@@ -64,6 +64,25 @@ type Dialog struct {
 	replaced  bool   // the Call-ID belongs to a newer INVITE
 	clients   []*clientTx
 	servers   []*ServerTx
+	prove     Prover
+}
+
+// Prover answers the question for a password (401 or 407) that a request of a
+// dialog met with: with the field that the request carries when it is sent
+// again, or with false where there is no answer.
+type Prover func(request, question *Message) (Field, bool)
+
+// SetProver lets p answer questions for a password to requests of [Dialog.Do]
+// and [Dialog.Bye], each of which is sent once more at most. The initial INVITE
+// is its user's to send again, as a new one. It must be called on the queue.
+func (d *Dialog) SetProver(p Prover) { d.prove = p }
+
+// proof returns the answer to a response that asks for a password.
+func (d *Dialog) proof(req, res *Message) (Field, bool) {
+	if d.prove == nil || res == nil || res.Status != 401 && res.Status != 407 {
+		return Field{}, false
+	}
+	return d.prove(req, res)
 }
 
 // peer is the far end of a dialog: what a request to it needs.
@@ -82,9 +101,10 @@ type sentAck struct {
 
 // Dial holds what an INVITE needs.
 type Dial struct {
-	Flow        Flow    // where it is sent
-	URI         URI     // the Request-URI
-	From, To    Address // without tags
+	Flow        Flow     // where it is sent
+	URI         URI      // the Request-URI
+	Routes      []string // Route fields of the INVITE, which Flow leads to; the dialog's own follow from its 2xx
+	From, To    Address  // without tags
 	ContactUser string
 	MaxForwards int
 	Fields      []Field
@@ -100,7 +120,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
 		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.listener.ContactURI(o.ContactUser)}
 	d.local = o.From.WithTag(d.localTag)
-	d.peer = peer{address: o.To.WithTag(""), target: o.URI, flow: o.Flow}
+	d.peer = peer{address: o.To.WithTag(""), target: o.URI, routes: o.Routes, flow: o.Flow}
 	if !s.register(d) {
 		return nil, ErrTransport
 	}

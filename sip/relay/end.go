@@ -26,7 +26,7 @@ type end struct {
 
 // newEnd begins a dialog towards a destination.
 func newEnd(w Way) *end {
-	e := &end{callID: token() + token(), tag: token(), local: w.From, remote: w.To, target: w.URI, flow: w.Flow, name: w.Flow.Name()}
+	e := &end{callID: token() + token(), tag: token(), local: w.From, remote: w.To, target: w.URI, routes: w.Routes, flow: w.Flow, name: w.Flow.Name()}
 	e.contact = w.Flow.Listener().ContactURI(w.From.URI.User)
 	return e
 }

@@ -12,6 +12,7 @@ type Way struct {
 	Flow     sip.Flow
 	URI      sip.URI
 	From, To sip.Address // without tags
+	Routes   []string    // Route fields of the first request, which Flow leads to
 }
 
 // Onward says where a request goes and what of it.

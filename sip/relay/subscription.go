@@ -73,6 +73,7 @@ func (s *subscription) begin(e *end, res *sip.Message) bool {
 	if e.far == "" { // otherwise a NOTIFY was faster, and has made the dialog
 		e.far = tag
 		e.retarget(res)
+		e.routes = nil // those of the SUBSCRIBE were for it alone
 		rr := res.Values("Record-Route")
 		for i := len(rr) - 1; i >= 0; i-- {
 			e.routes = append(e.routes, rr[i])
