@@ -298,7 +298,9 @@ func TestConformRekeyWithoutLoss(t *testing.T) {
 	t.Parallel()
 	eachBackend(t, func(t *testing.T, e *Engine) {
 		j := join(t, e)
-		j.protect(t, gcm256, ProtectOptions{SendAfterConfirm: true}, ProtectOptions{})
+		confirmed := make(chan struct{}, 2)
+		confirm := func() { confirmed <- struct{}{} }
+		j.protect(t, gcm256, ProtectOptions{SendAfterConfirm: true, Confirmed: confirm}, ProtectOptions{Confirmed: confirm})
 		const packets = 2000
 		var readers sync.WaitGroup
 		for i, phone := range j.phones {
@@ -341,6 +343,12 @@ func TestConformRekeyWithoutLoss(t *testing.T) {
 		}
 		done := make(chan struct{})
 		go func() { readers.Wait(); close(done) }()
+		for range 2 { // keys that nobody has used are not kept through a rekeying
+			select {
+			case <-confirmed:
+			case <-done:
+			}
+		}
 		for rekeyings := 0; ; rekeyings++ {
 			confirmed := make(chan struct{}, 2)
 			confirm := func() { confirmed <- struct{}{} }

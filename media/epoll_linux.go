@@ -14,8 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epollEvents is how many ready sockets one system call names.
-const epollEvents = 128
+const (
+	// epollEvents is how many ready sockets one system call names.
+	epollEvents = 128
+	// behindRounds is after how many rounds without a pause, all of them full,
+	// a worker counts as behind its packets.
+	behindRounds = 8
+	// singleReads is how often a socket is read packet by packet after it was
+	// found to hold only one where more were expected.
+	singleReads = 8
+)
 
 // epoll serves UDP sockets with one loop. It is level-triggered: a socket that
 // holds more than was read is named again.
@@ -31,6 +39,7 @@ type epoll struct {
 	// Guarded by the worker's lock.
 	sockets  sockets
 	round    uint32
+	rush     int // full rounds in a row
 	stopping bool
 	in       inbox
 	out      outbox
@@ -75,18 +84,22 @@ func (t *epoll) create() (err error) {
 func (t *epoll) run() {
 	defer close(t.done)
 	events := make([]unix.EpollEvent, epollEvents)
-	n, now := 0, t.worker.now()
+	n, packets, now := 0, 0, t.worker.now()
 	for {
 		var err error
-		if n, err = t.ready(events, n == len(events), t.pace.pause(n, now, t.worker.now())); err != nil {
+		if n, err = t.ready(events, n == len(events), t.pace.pause(packets, now, t.worker.now())); err != nil {
 			t.log.Error("media worker stopped", "error", err)
 			return
 		}
 		t.worker.lock()
 		now = t.worker.now()
 		t.round++
+		if t.rush++; n < len(events) {
+			t.rush = 0
+		}
+		packets = 0
 		for i := 0; i < n; i += batch {
-			t.serve(events[i:min(i+batch, n)], now)
+			packets += t.serve(events[i:min(i+batch, n)], now)
 		}
 		stop := t.stopping
 		t.worker.unlock()
@@ -111,25 +124,31 @@ func (t *epoll) ready(events []unix.EpollEvent, more bool, pause time.Duration) 
 	return t.gate.wait(events)
 }
 
-// serve relays what sockets hold. It takes some packets, then works on them,
+// serve relays what sockets hold and says how many packets that were. It takes some packets, then works on them,
 // then sends: the system's code for each step is long, and going through it
 // many times in a row is cheaper than in turns.
 //
 // Most sockets hold one packet, for which the plain system call is the
-// cheaper; one that was ready in the round before too may hold more.
-func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) {
+// cheaper. One that was ready in the round before too may hold more, and any
+// does once the worker is behind.
+func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int) {
 	taken, full := 0, 0
 	for i := range events {
 		s := t.sockets.get(events[i].Fd, events[i].Pad)
 		if s == nil {
 			continue
 		}
-		again := s.round+1 == t.round
+		more := s.round+1 == t.round || t.rush >= behindRounds
 		s.round = t.round
-		if again {
+		if more && s.single == 0 {
 			t.full[full] = s
 			full++
-		} else if t.in.readOne(taken, s.fd) {
+			continue
+		}
+		if s.single > 0 {
+			s.single--
+		}
+		if t.in.readOne(taken, s.fd) {
 			t.from[taken] = s
 			taken++
 		}
@@ -138,13 +157,19 @@ func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) {
 		t.dispatch(s, i, now)
 	}
 	t.out.flush()
+	packets = taken
 	for _, s := range t.full[:full] {
 		n := t.in.read(s.fd)
+		if n == 1 {
+			s.single = singleReads
+		}
+		packets += n
 		for i := range n {
 			t.dispatch(s, i, now)
 		}
 		t.out.flush()
 	}
+	return packets
 }
 
 func (t *epoll) dispatch(s *epollSocket, i int, now time.Duration) {
@@ -177,14 +202,15 @@ func (t *epoll) close() error {
 
 // epollSocket is one non-blocking UDP socket.
 type epollSocket struct {
-	epoll *epoll
-	port  *port
-	fd    int
-	index int32  // in sockets
-	round uint32 // of the loop that read it last
-	ipv6  bool
-	scope uint32 // interface of a link-local address
-	zone  string
+	epoll  *epoll
+	port   *port
+	fd     int
+	index  int32  // in sockets
+	round  uint32 // of the loop that read it last
+	single uint8  // reads of one packet still to come
+	ipv6   bool
+	scope  uint32 // interface of a link-local address
+	zone   string
 
 	to   netip.AddrPort        // where name points: the last destination
 	name unix.RawSockaddrInet6 // holds an IPv4 address too

@@ -1,56 +1,56 @@
 package media
 
 import (
-	"slices"
+	"net/netip"
 	"testing"
 	"time"
 )
 
-// A worker that has few packets relays each as it comes; one that has many
-// lets them gather. The bound is long here, so that the two cannot be mistaken
-// for each other on a machine that has other things to do.
+// A worker that has few packets takes each in a round of its own; one that has
+// many lets them gather.
 func TestCoalescing(t *testing.T) {
 	if testing.Short() {
-		t.Skip("two seconds of traffic")
+		t.Skip("five seconds of traffic")
 	}
 	t.Parallel()
-	const bound = 60 * time.Millisecond
-	e := newTestEngine(t, Options{Workers: 1, Coalesce: bound})
-	s := openSession(t, e)
-	phone, far := newPeer(t, loopback), newPeer(t, loopback)
-	s.SetRemote(A, phone.remote())
-	s.SetRemote(B, far.remote())
-	s.SetMode(A, Plain)
-	s.SetMode(B, Plain)
-	to, _ := s.Local(A)
-	delays := func(packets int, every time.Duration) (median time.Duration) {
-		var all []time.Duration
-		done := make(chan struct{})
-		sent := make(chan time.Time, packets)
-		go func() {
-			defer close(done)
+	for name, test := range map[string]struct {
+		calls    int
+		every    time.Duration // for each call
+		min, max uint32        // rounds of 200 packets, fewer than a socket holds
+	}{
+		"few":  {1, 25 * time.Millisecond, 100, 500},
+		"many": {20, 100 * time.Millisecond, 5, 80},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const packets = 200
+			e := newTestEngine(t, Options{Workers: 1, Coalesce: 40 * time.Millisecond})
+			loop := e.workers[0].net.(*epoll)
+			phone, far := newPeer(t, loopback), newPeer(t, loopback)
+			var to []netip.AddrPort
+			for range test.calls {
+				s := openSession(t, e)
+				s.SetRemote(A, phone.remote())
+				s.SetRemote(B, far.remote())
+				s.SetMode(A, Plain)
+				s.SetMode(B, Plain)
+				rtp, _ := s.Local(A)
+				to = append(to, rtp)
+			}
+			for i := range packets {
+				phone.send(phone.rtp, voice(1, uint16(i/test.calls)), to[i%test.calls])
+				time.Sleep(test.every / time.Duration(test.calls))
+			}
 			for range packets {
 				far.read(far.rtp)
-				all = append(all, time.Since(<-sent))
 			}
-		}()
-		for seq := range uint16(packets) {
-			sent <- time.Now()
-			phone.send(phone.rtp, voice(1, seq), to)
-			time.Sleep(every)
-		}
-		<-done
-		slices.Sort(all)
-		return all[len(all)/2]
-	}
-	if d := delays(20, 50*time.Millisecond); d > bound/6 {
-		t.Errorf("a packet each 50 ms is held up by %v", d)
-	}
-	if d := delays(500, 2*time.Millisecond); d < bound/6 || d > 2*bound {
-		t.Errorf("a packet each 2 ms is held up by %v, want about %v", d, bound/2)
-	}
-	if d := delays(20, 50*time.Millisecond); d > bound/6 {
-		t.Errorf("quiet again, a packet is held up by %v", d)
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if loop.round < test.min || loop.round > test.max {
+				t.Errorf("%d packets in %d rounds", packets, loop.round)
+			}
+		})
 	}
 }
 
