@@ -53,7 +53,7 @@ func prepare(log io.Writer) (*compare.Bench, error) {
 
 // quickTime is what quick may take of the minute: the rest is for building and
 // for a slow machine.
-const quickTime = 50 * time.Second
+const quickTime = 45 * time.Second
 
 func runQuick(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := parse(flag.NewFlagSet("quick", flag.ContinueOnError), args, log); err != nil {
