@@ -171,7 +171,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	from, to, named := c.identities(l)
 	fields = append(fields, named...)
 	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, Routes: l.routes, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
-		Fields: fields, AckFields: append(require, proof...), ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
+		Fields: fields, AckFields: append(require, proof...), ContentType: sdpType, Body: body, Queue: c.queue, User: l})
 	if err != nil {
 		return err
 	}
@@ -209,6 +209,9 @@ func (c *Call) identities(l *Leg) (from, to sip.Address, named []sip.Field) {
 	if l.side != policy.Outside {
 		return from, to, nil
 	}
+	if c.led != nil {
+		from = c.led.as // who has led the call on answers for it
+	}
 	if t := c.p.trunk(l.peer); t != nil {
 		from, named = t.caller(from, c.private())
 		to = sip.Address{URI: l.uri}
@@ -239,6 +242,10 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 	c.changed(Ringing)
 	status, reason := res.Status, c.phrase(res, c.a)
 	if status == 100 {
+		return
+	}
+	if t := c.waits(); t != nil {
+		t.progress(status, reason)
 		return
 	}
 	early := c.earlyMedia(l, res)

@@ -357,7 +357,7 @@ func (c *Call) hold(l *Leg, held bool) {
 }
 
 func (c *Call) eraseExchange(l *Leg) {
-	if l.exchange != nil {
+	if l.exchange != nil && l.call == c {
 		l.exchange.Erase()
 		l.exchange = nil
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
+	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
 	optionTag = "dh-srtp" // protocol section 2
 
 	sdpType      = "application/sdp"
@@ -239,7 +239,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
-	if c.a.dialog = in.Accept(&c.queue, c.a, in.URI.User); c.a.dialog == nil {
+	if c.a.dialog = in.Accept(c.queue, c.a, in.URI.User); c.a.dialog == nil {
 		p.remove(c)
 		return
 	}

@@ -33,6 +33,8 @@ func (l *Leg) OnRequest(tx *sip.ServerTx) {
 		c.byeFrom(l, tx)
 	case "INVITE", "UPDATE":
 		c.modify(l, tx)
+	case "REFER":
+		c.refer(l, tx)
 	case "INFO", "MESSAGE":
 		c.relayRequest(l, tx)
 	case "OPTIONS":

@@ -31,6 +31,7 @@ func relayable(m sdp.Media, from *Leg) bool {
 // addresses and ports, no keying, no exchange of the leg that it came from,
 // plain profiles (protocol section 7), and port 0 for what is not relayed.
 func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
+	from.said = offer
 	out := offer.Clone()
 	out.DropDH()
 	lines := offer.Media()
@@ -67,6 +68,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if err := out.Apply(c.rewrite(to, ports)); err != nil {
 		return nil, err
 	}
+	to.heard = out
 	return out, nil
 }
 
@@ -76,6 +78,13 @@ func (c *Call) rewrite(to *Leg, ports []sdp.Port) sdp.Rewrite {
 	r := sdp.Rewrite{Addr: to.l.shown, Ports: ports, DropKeying: true}
 	if to.side == policy.Outside {
 		r.Hide = c.p.hide
+	}
+	if to.moved && to.heard != nil {
+		// The session that this leg knows goes on (RFC 3264 section 8), whoever
+		// describes it now.
+		if user, id, version, ok := to.heard.Origin(); ok {
+			r.OriginUser, r.SessionID, r.SessionVersion = user, id, sdp.After(version)
+		}
 	}
 	return r
 }
@@ -95,6 +104,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	if len(lines) != len(offered) {
 		return nil, errAnswerForm
 	}
+	from.said = answer
 	out := answer.Clone()
 	out.DropDH()
 	ports := make([]sdp.Port, len(lines))
@@ -111,6 +121,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	if err := out.Apply(c.rewrite(to, ports)); err != nil {
 		return nil, err
 	}
+	to.heard = out
 	return out, nil
 }
 
@@ -146,6 +157,8 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 // setMode opens one end of a relay as far as its leg allows.
 func (c *Call) setMode(s *media.Session, l *Leg) {
 	switch {
+	case l.standin:
+		s.SetMode(l.end, media.Closed)
 	case l.protect:
 		s.SetMode(l.end, media.Protected) // Closed where the line has no keys yet
 	case l.exchange != nil && !c.clearEarly(l):
