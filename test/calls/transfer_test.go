@@ -222,6 +222,7 @@ func TestBlindTransferFails(t *testing.T) {
 			defer carol.close()
 			w.alice.refers()
 			w.up()
+			time.Sleep(time.Second)
 			if got := w.alice.refer(c.to); got != c.status {
 				t.Fatalf("%s: REFER: %s", name, got)
 			}
@@ -249,6 +250,7 @@ func TestPartiesLeaveDuringATransfer(t *testing.T) {
 			defer carol.close()
 			w.alice.refers()
 			w.up()
+			time.Sleep(time.Second)
 			if got := w.alice.refer("<sip:carol@a.example>"); got != "202" {
 				t.Fatalf("REFER: %s", got)
 			}
@@ -335,6 +337,7 @@ func TestAttendedTransfer(t *testing.T) {
 			w.alice.await("told SIP/2.0 200")
 			w.hear(one, other)
 			time.Sleep(10 * time.Second)
+			synctest.Wait()
 			if len(*told) != 2 || w.alice.dialog == nil {
 				t.Errorf("%s: alice was told %q", name, *told)
 			}
@@ -380,6 +383,7 @@ func TestTransfersOverABadNetwork(t *testing.T) {
 			}
 			carol.await("acked")
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			va, vb := w.views()
 			if va.State != "established" || vb.State != "established" || va.Protection != "srtp" || va.SASWords != vb.SASWords || va.Continues == "" {
 				t.Errorf("seed %d: told %q\n%+v\n%+v", seed, *told, va, vb)
@@ -453,6 +457,7 @@ func TestTransfersAreGuarded(t *testing.T) {
 				t.Errorf("%s: %s", name, got)
 			}
 			time.Sleep(5 * time.Second)
+			synctest.Wait()
 			if (dialled > 0) != c.leaves {
 				t.Errorf("%s: %d INVITEs to the provider", name, dialled)
 			}
