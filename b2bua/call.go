@@ -57,6 +57,8 @@ type Call struct {
 	user     string             // whose password the INVITE brought, or ""
 	cancel   context.CancelFunc // ends a DNS look-up
 
+	replacing bool // a phone is taking a leg's place over
+
 	state      State
 	protection string
 	trust      string
@@ -73,6 +75,7 @@ type Call struct {
 	ringing  *time.Timer     // noAnswer
 	patience *time.Timer     // for an ACK with dh-fin
 	led      *led            // somebody has led the call on; nil: nobody has
+	detours  detours         // where redirections lead
 	leading  *transfer       // a transfer of one of its parties is under way
 	sits     [2]*sip.Address // who came to the A and the B leg by a transfer; nil: who it was from the start
 	asked    int             // transfers that were asked for
@@ -186,6 +189,9 @@ func addrOf(u sip.URI) netip.Addr { a, _ := u.Addr(); return a }
 
 func (c *Call) resolved(hops []route.Hop, err error) {
 	if c.state == Ended {
+		return
+	}
+	if (err != nil || len(hops) == 0) && c.detour() {
 		return
 	}
 	if err != nil || len(hops) == 0 {

@@ -60,7 +60,12 @@ func (l *Leg) OnAck(ack *sip.Message, tx *sip.ServerTx) {
 }
 
 // OnCancel implements sip.User.
-func (l *Leg) OnCancel() { l.call.finish("the caller hung up before the answer") }
+func (l *Leg) OnCancel() {
+	if l != l.call.a {
+		return // a phone that wanted to take the call over
+	}
+	l.call.finish("the caller hung up before the answer")
+}
 
 // OnAckTimeout implements sip.User.
 func (l *Leg) OnAckTimeout() { l.call.end("the acknowledgement of the answer never came") }

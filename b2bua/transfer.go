@@ -44,7 +44,10 @@ type transfer struct {
 type led struct {
 	by       policy.Party // whose rights the call has
 	as       sip.Address  // who calls, for those outside
-	least    policy.Mode  // the protection that the call needs at least, towards the outside
+	least    policy.Mode  // the protection that the call needs at least
+	outside  bool         // its caller is outside, so the inside needs it too
+	stranger bool         // somebody outside has named where it goes
+	diverted sip.Address  // who has redirected it; the zero value: nobody
 	sentence string       // what has happened
 	before   string       // the call that this one continues
 	transfer *transfer    // which waits for the target; nil: nobody does
@@ -52,7 +55,7 @@ type led struct {
 
 // decision is a decision of policy, by the rights of who has led the call on.
 func (d *led) decision(of policy.Decision, to policy.Side) policy.Decision {
-	if of.Allow && to == policy.Outside && d.least == policy.Require && of.Mode != policy.Require {
+	if of.Allow && (to == policy.Outside || d.outside) && d.least == policy.Require && of.Mode != policy.Require {
 		of.Mode, of.Reason = policy.Require, "the call before had to be encrypted, and so does this one ("+of.Reason+")"
 	}
 	of.Reason += "; " + d.sentence
@@ -148,7 +151,9 @@ func (c *Call) refer(l *Leg, tx *sip.ServerTx) {
 }
 
 // busy says that something else changes the call.
-func (c *Call) busy() bool { return c.change != nil || c.leading != nil || c.leaving != nil }
+func (c *Call) busy() bool {
+	return c.change != nil || c.leading != nil || c.leaving != nil || c.replacing
+}
 
 // prover says which user has asked, where phones have passwords here. Where ok
 // is false, the request has been answered.

@@ -132,11 +132,7 @@ func (t *transfer) renegotiate() {
 // The ports are new ones; the old ones serve until both have agreed.
 func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 	c, stays, far := t.to, t.stays, t.to.other(t.seat)
-	// The pair as it will be, to open ports for it.
-	pair := &Call{p: c.p, id: c.id, queue: c.queue, invite: c.invite, target: c.target, decision: c.decision, state: Established, a: stays, b: far}
-	if t.seat == c.b {
-		pair.a, pair.b = far, stays
-	}
+	pair := c.pairOf(stays, far, t.seat == c.a)
 	far.moved = true
 	said, heard := far.said, far.heard
 	out, err := pair.rewriteOffer(offer, stays, far)
@@ -188,33 +184,13 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 // enter moves both legs to the new ports, and who stays into the call.
 func (t *transfer) enter(pair *Call, res *sip.Message, offer, answer *sdp.Session) {
 	c, far := t.to, t.to.other(t.seat)
-	old := c.relays
-	end := far.end
-	for i, r := range old {
-		if r.session == nil {
-			continue
-		}
-		for i >= len(pair.relays) {
-			pair.relays = append(pair.relays, &relay{})
-		}
-		n := pair.relays[i]
-		if n.session == nil {
-			s, err := c.p.o.Media.Open(pair.a.l.media, pair.b.l.media)
-			if err != nil {
-				pair.closeMedia()
-				t.stays.dialog.Ack(res, "", nil)
-				c.end("no free media ports")
-				return
-			}
-			n.session = s
-		}
-		n.session.Adopt(end, r.session, end)
-		n.secured[end], r.secured[end] = r.secured[end], false
-	}
-	c.relays = pair.relays
 	place := t.seat
-	err := c.sit(t.stays, place, t.call)
-	(&Call{p: c.p, relays: old}).closeMedia()
+	err := c.rehouse(pair, far)
+	if err != nil {
+		pair.closeMedia()
+	} else {
+		err = c.sit(t.stays, place, t.call)
+	}
 	if err != nil {
 		t.stays.dialog.Ack(res, "", nil)
 		c.end("no free media ports")
