@@ -106,13 +106,17 @@ type Leg struct {
 	open     bool         // and its route lets led calls leave at an account's cost
 	moved    bool         // its party was led to another one: descriptions go on where the last one stopped
 	standin  bool         // holds the place of somebody whom a transfer may bring: no media crosses
-	said     *sdp.Session // its newest description, as it came
 	heard    *sdp.Session // the newest that went to it
 	exchange *keyexchange.Exchange
 	resp     string      // responder: the value of dh-resp
 	protect  bool        // media crosses this leg under keys
 	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker   *time.Timer // of the exchange's confirmation
+	letClose func()      // ends the keep-alives towards the far end
+
+	described *sdp.Session // what the far end described last, in an offer or an answer
+	renewed   uint64       // changes of what it was sent that the other leg did not make
+	move      legMove
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

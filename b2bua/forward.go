@@ -155,7 +155,7 @@ func (c *Call) turn(to detour) (why string) {
 func (p *Proxy) outsideOnly(uri sip.URI) (g goal, why string) {
 	addr, literal := uri.Addr()
 	switch {
-	case p.plan.Home.Has(uri.Host, uri.Port) || literal && p.isInside(addr):
+	case p.ground.Load().plan.Home.Has(uri.Host, uri.Port) || literal && p.isInside(addr):
 		return g, "somebody outside names an address of the inside"
 	case p.o.Emergency.Called(uri.String(), uri.User):
 		return g, "somebody outside names an emergency number"

@@ -118,9 +118,13 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	}
 	timers := []*time.Timer{c.ringing, c.patience, c.parting}
 	for _, l := range []*Leg{c.a, c.b} {
-		if l.call == c {
-			timers = append(timers, l.ticker)
+		if l.call != c {
+			continue
 		}
+		if l.letClose != nil {
+			l.letClose()
+		}
+		timers = append(timers, l.ticker, l.move.timer, l.move.limit)
 	}
 	for _, t := range timers {
 		if t != nil {

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
@@ -31,7 +32,6 @@ func relayable(m sdp.Media, from *Leg) bool {
 // addresses and ports, no keying, no exchange of the leg that it came from,
 // plain profiles (protocol section 7), and port 0 for what is not relayed.
 func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
-	from.said = offer
 	out := offer.Clone()
 	out.DropDH()
 	lines := offer.Media()
@@ -46,13 +46,10 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			continue
 		}
 		if r.session == nil {
-			s, err := c.p.o.Media.Open(c.a.l.media, c.b.l.media)
+			s, err := c.openMedia()
 			if err != nil {
 				return nil, err
 			}
-			// A phone may speak before its answer was read: kept, not lost.
-			s.SetMode(media.A, media.Waiting)
-			s.SetMode(media.B, media.Waiting)
 			r.session = s
 		}
 		if m.Secure {
@@ -65,19 +62,37 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if usable == 0 && anyOpen(lines) {
 		return nil, errNoMedia
 	}
-	if err := out.Apply(c.rewrite(to, ports)); err != nil {
+	if err := out.Apply(c.rewrite(offer, to, ports)); err != nil {
 		return nil, err
 	}
 	to.heard = out
 	return out, nil
 }
 
+// openMedia opens the ports of one m-line.
+func (c *Call) openMedia() (*media.Session, error) {
+	s, err := c.p.o.Media.Open(c.a.l.media(), c.b.l.media())
+	if err != nil {
+		return nil, err
+	}
+	// A phone may speak before its answer was read: kept, not lost.
+	s.SetMode(media.A, media.Waiting)
+	s.SetMode(media.B, media.Waiting)
+	for _, l := range []*Leg{c.a, c.b} {
+		s.KeepAlive(l.end, l.side == policy.Outside)
+	}
+	return s, nil
+}
+
 // rewrite says what the other side of a description may see. Towards the
 // outside, addresses of the inside are hidden wherever they stand.
-func (c *Call) rewrite(to *Leg, ports []sdp.Port) sdp.Rewrite {
-	r := sdp.Rewrite{Addr: to.l.shown, Ports: ports, DropKeying: true}
+func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
+	r := sdp.Rewrite{Addr: to.l.shown(), Ports: ports, DropKeying: true}
+	if v, ok := s.Version(); ok && to.renewed > 0 {
+		r.SessionVersion = strconv.FormatUint(v+to.renewed, 10)
+	}
 	if to.side == policy.Outside {
-		r.Hide = c.p.hide
+		r.Hide = c.p.ground.Load().hide
 	}
 	if to.moved && to.heard != nil {
 		// The session that this leg knows goes on (RFC 3264 section 8), whoever
@@ -104,7 +119,6 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	if len(lines) != len(offered) {
 		return nil, errAnswerForm
 	}
-	from.said = answer
 	out := answer.Clone()
 	out.DropDH()
 	ports := make([]sdp.Port, len(lines))
@@ -118,7 +132,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		rtp, rtcp := c.relays[i].session.Local(to.end)
 		ports[i] = sdp.Port{RTP: int(rtp.Port()), RTCP: int(rtcp.Port())}
 	}
-	if err := out.Apply(c.rewrite(to, ports)); err != nil {
+	if err := out.Apply(c.rewrite(answer, to, ports)); err != nil {
 		return nil, err
 	}
 	to.heard = out
@@ -129,6 +143,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 // answer are known.
 func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 	offerer := c.other(answerer)
+	offerer.described, answerer.described = c.offer, answer
 	offered, answered := c.offer.Media(), answer.Media()
 	c.held = true
 	for i, r := range c.relays {
@@ -182,7 +197,7 @@ func remoteOf(m sdp.Media, l *Leg, mux bool) media.Remote {
 	signalling := l.dialog.Flow().Remote().Addr()
 	addr, err := netip.ParseAddr(m.Addr)
 	addr = addr.Unmap()
-	if err != nil || addr.Is4() != l.l.media.Is4() {
+	if err != nil || addr.Is4() != l.l.media().Is4() {
 		addr = signalling // a name, or the other family: where the phone signals from
 	}
 	if m.Held() || m.Port == 0 {

@@ -81,13 +81,13 @@ func (c *Call) takeOver(in *sip.Incoming, l *listener, seat *Leg, offer *sdp.Ses
 		far := c.other(seat)
 		far.moved = true
 		pair := c.pairOf(x, far, seat == c.a)
-		said, heard := far.said, far.heard
+		heard := far.heard
 		out, err := pair.rewriteOffer(offer, x, far)
 		if err == nil && (heard == nil || len(out.Media()) < len(heard.Media())) {
 			err = errAnswerForm
 		}
 		back := func(status int) {
-			far.said, far.heard, c.replacing = said, heard, false
+			far.heard, c.replacing = heard, false
 			pair.closeMedia()
 			x.dialog.Refuse(status, "")
 		}
@@ -168,7 +168,7 @@ func (c *Call) rehouse(pair *Call, far *Leg) error {
 		if r.session == nil || n.session != nil {
 			continue
 		}
-		s, err := c.p.o.Media.Open(pair.a.l.media, pair.b.l.media)
+		s, err := pair.openMedia()
 		if err != nil {
 			return err
 		}

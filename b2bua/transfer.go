@@ -126,7 +126,7 @@ func (c *Call) refer(l *Leg, tx *sip.ServerTx) {
 		refuse(403, "only a call can be asked for: Refer-To with method INVITE, or none")
 	case c.urgent:
 		refuse(403, "an emergency call is not transferred")
-	case c.state != Established, c.busy(), stays.said == nil, stays.exchange != nil && !stays.exchange.IsConfirmed():
+	case c.state != Established, c.busy(), stays.described == nil, stays.exchange != nil && !stays.exchange.IsConfirmed():
 		tx.Reply(491, "")
 	case c.asked >= maxTransfers:
 		refuse(403, "this call was transferred too often")
@@ -152,7 +152,7 @@ func (c *Call) refer(l *Leg, tx *sip.ServerTx) {
 
 // busy says that something else changes the call.
 func (c *Call) busy() bool {
-	return c.change != nil || c.leading != nil || c.leaving != nil || c.replacing
+	return c.change != nil || c.leading != nil || c.leaving != nil || c.replacing || c.a.move.renewing || c.b.move.renewing
 }
 
 // prover says which user has asked, where phones have passwords here. Where ok
@@ -248,7 +248,7 @@ func (t *transfer) blind(tx *sip.ServerTx, in *sip.Incoming, user string) {
 	to.a = &Leg{call: c, l: t.stays.l, side: t.by.side, peer: t.by.peer, end: to.a.end, dialog: t.stays.dialog, remote: t.stays.remote,
 		standin: true, moved: true, heard: t.stays.heard}
 	t.to, t.seat = to, to.a
-	to.offer, to.offerer = t.stays.said.Clone(), to.a
+	to.offer, to.offerer = t.stays.described.Clone(), to.a
 	to.offer.DropDH()
 	to.offer.Resume()
 	payer := suspect{}

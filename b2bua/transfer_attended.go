@@ -134,13 +134,13 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 	c, stays, far := t.to, t.stays, t.to.other(t.seat)
 	pair := c.pairOf(stays, far, t.seat == c.a)
 	far.moved = true
-	said, heard := far.said, far.heard
+	heard := far.heard
 	out, err := pair.rewriteOffer(offer, stays, far)
 	if err == nil && (heard == nil || len(out.Media()) < len(heard.Media())) {
 		err = errAnswerForm // RFC 3264 section 8: no m-line of a session goes away
 	}
 	back := func(status int) {
-		far.said, far.heard = said, heard
+		far.heard = heard
 		pair.closeMedia()
 		t.restore(res)
 		t.failed(status, "")
@@ -229,12 +229,12 @@ func (t *transfer) enter(pair *Call, res *sip.Message, offer, answer *sdp.Sessio
 func (t *transfer) restore(res *sip.Message) {
 	c := t.call
 	offer, err := sdp.Parse(res.Body)
-	if err == nil && t.by.said != nil && !t.gone {
+	if err == nil && t.by.described != nil && !t.gone {
 		was, by := c.offer, c.offerer
 		c.offer, c.offerer = offer, t.stays
-		if out, err := c.rewriteAnswer(t.by.said, t.by, t.stays); err == nil {
+		if out, err := c.rewriteAnswer(t.by.described, t.by, t.stays); err == nil {
 			t.stays.dialog.Ack(res, sdpType, out.Bytes())
-			c.connect(t.by.said, t.by)
+			c.connect(t.by.described, t.by)
 			return
 		}
 		c.offer, c.offerer = was, by

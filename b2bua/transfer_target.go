@@ -27,13 +27,12 @@ func (t *transfer) answered(out *sdp.Session) {
 			to.finish("the party that was transferred has answered in a way that does not fit")
 			return
 		}
-		to.offer, to.offerer = to.b.said, to.b
+		to.offer, to.offerer = to.b.described, to.b
 		if err := to.sit(t.stays, t.seat, t.call); err != nil {
 			t.status = 500
 			to.finish("the media of the transferred call could not be joined: " + err.Error())
 			return
 		}
-		t.stays.said = answer
 		t.join(answer, t.stays)
 	})
 }
@@ -90,8 +89,7 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 		if r.session == nil || c.relays[i].session != nil {
 			continue
 		}
-		a, b := c.a.l, c.b.l
-		s, err := c.p.o.Media.Open(a.media, b.media)
+		s, err := c.openMedia()
 		if err != nil {
 			return err
 		}

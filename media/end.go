@@ -94,6 +94,8 @@ type end struct {
 	rtcpFrom  uint32 // SSRC of the newest RTCP packet
 	rtcpIndex uint32 // and its SRTCP index
 
+	alive keeper // of the way to the peer
+
 	in  waiting // from here, mode not decided
 	out waiting // to here, mode or keys not decided
 
