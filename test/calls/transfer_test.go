@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +51,7 @@ func tableOf(routes ...string) *route.Table {
 // refers lets a phone keep what it is told about its transfers.
 func (p *phone) refers() *[]string {
 	told := new([]string)
-	p.within = func(tx *sip.ServerTx) bool {
+	within := func(tx *sip.ServerTx) bool {
 		if tx.Request.Method == "BYE" && tx.Request.CallID() != p.dialog.CallID() { // of its other call
 			tx.Reply(200, "")
 			p.event("other bye")
@@ -70,6 +71,9 @@ func (p *phone) refers() *[]string {
 		p.event("told " + line)
 		return true
 	}
+	set := make(chan bool)
+	p.queue.Post(func() { p.within = within; close(set) })
+	<-set
 	return told
 }
 
@@ -442,10 +446,10 @@ func TestTransfersAreGuarded(t *testing.T) {
 			mallory.await("answered")
 			w.bob.await("acked")
 			time.Sleep(time.Minute)
-			dialled := 0
+			var dialled atomic.Int32
 			w.net.Tap(func(d memnet.Datagram) {
 				if strings.HasPrefix(string(d.Payload), "INVITE ") && d.To == providerAddr {
-					dialled++
+					dialled.Add(1)
 				}
 			})
 			asks := w.bob
@@ -458,8 +462,8 @@ func TestTransfersAreGuarded(t *testing.T) {
 			}
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if (dialled > 0) != c.leaves {
-				t.Errorf("%s: %d INVITEs to the provider", name, dialled)
+			if n := dialled.Load(); (n > 0) != c.leaves {
+				t.Errorf("%s: %d INVITEs to the provider", name, n)
 			}
 			time.Sleep(time.Minute)
 			if n := len(w.b.proxy.Calls()); n != 1 {
