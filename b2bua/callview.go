@@ -10,6 +10,14 @@ import (
 func (c *Call) publishView() {
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
 		Trust: c.trust, Reason: c.reason, Started: c.started, Legs: make([]LegView, 0, 2)}
+	if c.led != nil {
+		v.Continues = c.led.before
+	}
+	for i, name := range []*string{&v.From, &v.To} {
+		if c.sits[i] != nil {
+			*name = c.sits[i].URI.AOR()
+		}
+	}
 	switch {
 	case c.a.side == policy.Outside:
 		v.Direction = "inbound"
