@@ -70,6 +70,10 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 
 // answerCaller sends the 200 on the A leg, for that of the B leg.
 func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
+	if t := c.waits(); t != nil {
+		t.answered(out)
+		return
+	}
 	if c.a.exchange != nil {
 		out.AddSessionAttribute("dh-resp", c.a.resp)
 	}

@@ -10,7 +10,15 @@ import (
 func (c *Call) publishView() {
 	c.note()
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
-		Trust: c.trust, Reason: c.reason, Started: c.started}
+		Trust: c.trust, Reason: c.reason, Started: c.started, Legs: make([]LegView, 0, 2)}
+	if c.led != nil {
+		v.Continues = c.led.before
+	}
+	for i, name := range []*string{&v.From, &v.To} {
+		if c.sits[i] != nil {
+			*name = c.sits[i].URI.AOR()
+		}
+	}
 	switch {
 	case c.a.side == policy.Outside:
 		v.Direction = "inbound"
@@ -44,7 +52,7 @@ func (c *Call) publishView() {
 // emit publishes the call's present state as an event.
 func (c *Call) emit(kind string) {
 	c.publishView()
-	c.p.hub.publish(kind, c.View())
+	c.p.hub.publish(kind, c.View)
 }
 
 func (c *Call) changed(s State) {

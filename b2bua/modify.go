@@ -21,7 +21,7 @@ type modification struct {
 // replay windows stay as they are (protocol section 3).
 func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 	req := tx.Request
-	if c.state != Established || c.change != nil || c.a.move.renewing || c.b.move.renewing {
+	if c.state != Established || c.busy() {
 		tx.Reply(491, "")
 		return
 	}
@@ -185,7 +185,7 @@ func unanswered(tx *sip.ServerTx, err error) {
 
 // relayRequest passes an INFO or MESSAGE of a dialog through.
 func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
-	if c.state != Established {
+	if c.state != Established || c.leading != nil {
 		tx.Reply(500, "", sip.Field{Name: "Retry-After", Value: "1"})
 		return
 	}
@@ -232,7 +232,7 @@ func (c *Call) tells(req *sip.Message) bool {
 // call any more, or said nothing at all: the dialog has then released itself
 // (RFC 3261 section 12.2.1.2).
 func (c *Call) lost(l *Leg) {
-	if c.state != Ended && l.dialog.Ended() {
+	if c.state != Ended && l.dialog.Ended() && c.leading == nil {
 		c.p.counters.failed.Add(1)
 		c.finish("the other side has lost the call")
 	}

@@ -46,15 +46,9 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			continue
 		}
 		if r.session == nil {
-			s, err := c.p.o.Media.Open(c.a.l.media(), c.b.l.media())
+			s, err := c.openMedia()
 			if err != nil {
 				return nil, err
-			}
-			// A phone may speak before its answer was read: kept, not lost.
-			s.SetMode(media.A, media.Waiting)
-			s.SetMode(media.B, media.Waiting)
-			for _, l := range []*Leg{c.a, c.b} {
-				s.KeepAlive(l.end, l.side == policy.Outside)
 			}
 			r.session = s
 		}
@@ -71,7 +65,23 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if err := out.Apply(c.rewrite(offer, to, ports)); err != nil {
 		return nil, err
 	}
+	to.heard = out
 	return out, nil
+}
+
+// openMedia opens the ports of one m-line.
+func (c *Call) openMedia() (*media.Session, error) {
+	s, err := c.p.o.Media.Open(c.a.l.media(), c.b.l.media())
+	if err != nil {
+		return nil, err
+	}
+	// A phone may speak before its answer was read: kept, not lost.
+	s.SetMode(media.A, media.Waiting)
+	s.SetMode(media.B, media.Waiting)
+	for _, l := range []*Leg{c.a, c.b} {
+		s.KeepAlive(l.end, l.side == policy.Outside)
+	}
+	return s, nil
 }
 
 // rewrite says what the other side of a description may see. Towards the
@@ -83,6 +93,13 @@ func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
 	}
 	if to.side == policy.Outside {
 		r.Hide = c.p.ground.Load().hide
+	}
+	if to.moved && to.heard != nil {
+		// The session that this leg knows goes on (RFC 3264 section 8), whoever
+		// describes it now.
+		if user, id, version, ok := to.heard.Origin(); ok {
+			r.OriginUser, r.SessionID, r.SessionVersion = user, id, sdp.After(version)
+		}
 	}
 	return r
 }
@@ -118,6 +135,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	if err := out.Apply(c.rewrite(answer, to, ports)); err != nil {
 		return nil, err
 	}
+	to.heard = out
 	return out, nil
 }
 
@@ -154,6 +172,8 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 // setMode opens one end of a relay as far as its leg allows.
 func (c *Call) setMode(s *media.Session, l *Leg) {
 	switch {
+	case l.standin:
+		s.SetMode(l.end, media.Closed)
 	case l.protect:
 		s.SetMode(l.end, media.Protected) // Closed where the line has no keys yet
 	case l.exchange != nil && !c.clearEarly(l):

@@ -139,7 +139,7 @@ func (c *Call) renew(l *Leg) {
 		l.move.limit = time.AfterFunc(moveTime, func() { c.queue.Post(func() { c.notTold(l) }) })
 	}
 	switch {
-	case c.change != nil:
+	case c.change != nil, c.leading != nil, c.replacing:
 		c.after(l, renewAgain, c.renew)
 		return
 	case other.described == nil:
