@@ -61,8 +61,10 @@ const (
 // says. Whatever happens: the two phones and the two sipwards think the same of
 // each call when nothing more is under way and in the end, and nothing stays
 // behind.
+//
+// It does not run beside other tests of the package, whose memory it would count,
+// and which would count its goroutines.
 func TestSoak(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSoak(t, *soakSeed)
 		first, count := 0, *soakCalls
