@@ -70,8 +70,8 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 
 // answerCaller sends the 200 on the A leg, for that of the B leg.
 func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
-	c.note()
 	if t := c.waits(); t != nil {
+		c.emit("call-changed")
 		t.answered(out)
 		return
 	}

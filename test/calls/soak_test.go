@@ -103,7 +103,7 @@ type soak struct {
 	t    *testing.T
 	w    *world
 	seed uint64
-	desk [2]*desk // the callers' and the callees' phones
+	desk [4]*desk // the callers' and the callees' phones, and to whom each of them transfers
 
 	mu     sync.Mutex
 	chance map[link]*rand.Rand
@@ -127,13 +127,16 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	s.w = w
 	w.a = w.house("a", insideA, outsideA, policy.Require, worldOptions{}, []string{
 		"*@b.example", "sip:" + outsideB.String(), "outside",
-		"*@a.example", "sip:*@" + alicePhone.String(), "inside"})
+		"*@c.example", "sip:*@" + carolPhone.String(), "inside"})
 	w.b = w.house("b", insideB, outsideB, policy.Require, worldOptions{}, []string{
 		"*@b.example", "sip:*@" + bobPhone.String(), "inside",
+		"*@d.example", "sip:*@" + davePhone.String(), "inside",
 		"*@a.example", "sip:" + outsideA.String(), "outside"})
 	w.net.SetRule(s.fate)
 	s.desk[0] = newDesk(s, "a.example", alicePhone, insideA)
 	s.desk[1] = newDesk(s, "b.example", bobPhone, insideB)
+	s.desk[2] = newDesk(s, "c.example", carolPhone, insideA)
+	s.desk[3] = newDesk(s, "d.example", davePhone, insideB)
 	for _, h := range []*house{w.a, w.b} {
 		s.watch(h)
 	}
@@ -187,6 +190,9 @@ func (s *soak) watch(h *house) {
 			s.mu.Lock()
 			s.moved(e.Call.ID, string(b2bua.Routing), e.Call.State)
 			for i, l := range e.Call.Legs {
+				if strings.Contains(e.Call.Reason, "transferred by") {
+					break // a leg of another call, with its keys, takes the place of one
+				}
 				s.moved(e.Call.ID+l.Side, string(b2bua.KeysNone), string(l.Keys))
 				if e.Type == "call-ended" {
 					delete(s.last, e.Call.ID+e.Call.Legs[i].Side)
@@ -305,7 +311,8 @@ func (s *soak) fail(n int, format string, args ...any) {
 // judgeVariety holds against a soak that tests less than it says.
 func (s *soak) judgeVariety() {
 	for what, least := range map[string]int{"answered": 60, "refused": 2, "cancelled": 5, "hold": 30, "resume": 10, "re-INVITE": 20, "UPDATE": 10,
-		"491": 1, "ended by the caller": 10, "ended by the callee": 10, "ended by both": 5} {
+		"491": 1, "ended by the caller": 10, "ended by the callee": 10, "ended by both": 5,
+		"transfer": 50, "transferred": 20, "not transferred": 5} {
 		if got := s.events[what]; got < least**soakCalls/1000 {
 			s.t.Errorf("seed %d: %q happened %d times in %d calls, want %d", s.seed, what, got, *soakCalls, least**soakCalls/1000)
 		}

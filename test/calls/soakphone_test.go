@@ -73,11 +73,13 @@ type seat struct {
 	offers bool   // an offer of its own is under way
 	answer bool   // an answer of its own is: the ACK with the other's has not come
 	ver    int    // of its descriptions
+	seq    uint16 // of its next packet
 	to     *net.UDPAddr
 
 	mu    sync.Mutex
 	now   thought
-	heard int // packets
+	heard int    // packets
+	told  string // of its transfer, by NOTIFY
 	wake  chan struct{}
 }
 
@@ -131,14 +133,15 @@ func (p *seat) listen() {
 	}
 }
 
-// say sends one packet of speech.
-func (p *seat) say(seq uint16) {
+// say sends one packet of speech, each with a number of its own.
+func (p *seat) say() {
 	p.queue.Post(func() {
 		if p.to == nil {
 			return
 		}
 		packet := make([]byte, 172)
-		packet[0], packet[2], packet[3], packet[11] = 0x80, byte(seq>>8), byte(seq), byte(p.n)
+		packet[0], packet[2], packet[3], packet[11] = 0x80, byte(p.seq>>8), byte(p.seq), p.d.at.As4()[1]<<4|p.d.at.As4()[3]
+		p.seq++
 		copy(packet[12:], userOfCall(p.n))
 		p.rtp.WriteTo(packet, p.to)
 	})
@@ -428,9 +431,46 @@ func (p *seat) OnRequest(tx *sip.ServerTx) {
 			p.dialog.AnswerTo(tx, "application/sdp", p.reply(offered))
 		}
 		p.note("")
+	case "NOTIFY":
+		tx.Reply(200, "")
+		if line, _, _ := strings.Cut(string(tx.Request.Body), "\r\n"); strings.HasPrefix(tx.Request.Get("Subscription-State"), "terminated") {
+			p.mu.Lock()
+			p.told = line
+			p.mu.Unlock()
+			if p.story.leaves && strings.Contains(line, " 200 ") && p.state == talking {
+				p.dialog.Bye(nil)
+				p.end("transferred it")
+			}
+			p.note("")
+		}
 	default:
 		tx.Reply(200, "")
 	}
+}
+
+// refer asks for a transfer; then is told the final status.
+func (p *seat) refer(to string, then func(status int)) {
+	p.queue.Post(func() {
+		if p.state != talking {
+			then(0)
+			return
+		}
+		p.dialog.Do("REFER", "", nil, func(res *sip.Message, err error) {
+			switch {
+			case err != nil:
+				then(408)
+			case res.Status >= 200:
+				then(res.Status)
+			}
+		}, sip.Field{Name: "Refer-To", Value: "<sip:" + userOfCall(p.n) + "@" + to + ">"})
+	})
+}
+
+// hasHeard is what the phone was told of its transfer.
+func (p *seat) hasHeard() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.told
 }
 
 func (p *seat) OnAck(ack *sip.Message, _ *sip.ServerTx) {

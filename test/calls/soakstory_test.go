@@ -19,6 +19,10 @@ type story struct {
 	ring    time.Duration
 	cancel  time.Duration // after which the caller gives up; 0: never
 	turns   []turn
+	moves   bool  // somebody transfers the call in the end,
+	mover   int   // this one,
+	leaves  bool  // who hangs up as soon as it is done, and is sent away otherwise,
+	wanted  bool  // to somebody who takes the call
 	bye     []int // who hangs up, 0 the caller: both at once where there are two
 }
 
@@ -71,6 +75,7 @@ func newStory(seed uint64, n int) *story {
 		}
 		st.turns = append(st.turns, x)
 	}
+	st.moves, st.mover, st.leaves, st.wanted = chance(0.15), r.IntN(2), chance(0.5), chance(0.7)
 	st.bye = [][]int{{0}, {0}, {1}, {1}, {0, 1}}[r.IntN(5)]
 	return st
 }
@@ -85,14 +90,18 @@ func (st *story) callee(p *seat, offered string) {
 	if st.never {
 		return
 	}
+	refusal := st.refusal
+	if p.d != p.d.s.desk[1] && !st.wanted { // it is the target of a transfer
+		refusal = 486
+	}
 	time.AfterFunc(st.ring, func() {
-		if st.refusal == 0 {
+		if refusal == 0 {
 			p.pickUp(offered)
 			return
 		}
 		p.queue.Post(func() {
 			if p.state == rings {
-				p.dialog.Refuse(st.refusal, "")
+				p.dialog.Refuse(refusal, "")
 				p.end("refused it")
 			}
 		})
@@ -140,15 +149,72 @@ func (s *soak) call(n int) {
 	if caller.thinks().state == talking {
 		s.agree(n, wake, seats)
 	}
-	if caller.thinks().state == talking {
+	if st.moves && caller.thinks().state == talking {
+		s.transfer(n, st, wake, &seats)
+	}
+	s.hangUp(n, st, wake, seats)
+}
+
+// transfer has one of the two ask sipward to connect the other one with somebody
+// else, who takes the call or not. Afterwards seats are those who speak.
+func (s *soak) transfer(n int, st *story, wake chan struct{}, seats *[2]*seat) {
+	s.happened("transfer")
+	by := seats[st.mover]
+	target := s.desk[2+st.mover].sit(n, st, wake)
+	defer target.leave()
+	asked := make(chan int, 1)
+	for try := range 4 {
+		by.refer(target.d.domain, func(status int) { asked <- status })
+		status := <-asked
+		if status != 491 {
+			if status != 202 {
+				s.fail(n, "REFER was answered %d", status)
+				return
+			}
+			break
+		}
+		s.happened("491")
+		if try == 3 {
+			return // something is under way all the time
+		}
+		time.Sleep(3 * time.Second)
+	}
+	three := [2]*seat{by, target}
+	if !s.wait(n, wake, "the transferor knows how it went", func() bool { return by.hasHeard() != "" || by.thinks().state == over }, three) {
+		return
+	}
+	if !st.wanted {
+		s.happened("not transferred")
+		if told := by.hasHeard(); !strings.Contains(told, " 486 ") || target.thinks().state != over {
+			s.fail(n, "a transfer that was refused with 486 ended with %q, and the target thinks %+v", told, target.thinks())
+		}
+		s.agree(n, wake, *seats)
+		return
+	}
+	if !s.wait(n, wake, "the transferor is out of the call", func() bool { return by.thinks().state == over }, three) {
+		return
+	}
+	if told := by.hasHeard(); !strings.Contains(told, " 200 ") {
+		s.fail(n, "a transfer ended with %q", told)
+	}
+	s.happened("transferred")
+	seats[st.mover] = target
+	s.agree(n, wake, *seats)
+	// The target's place is given back here, so the call ends here.
+	s.hangUp(n, st, wake, *seats)
+}
+
+// hangUp ends a call, from one end or both, and waits until all know.
+func (s *soak) hangUp(n int, st *story, wake chan struct{}, seats [2]*seat) {
+	if seats[0].thinks().state == talking {
 		for _, who := range st.bye {
 			seats[who].hangUp()
 		}
 		s.happened("ended by " + map[int]string{1: []string{"the caller", "the callee"}[st.bye[0]], 2: "both"}[len(st.bye)])
 	}
 	if s.wait(n, wake, "both phones know that the call has ended", func() bool {
-		b := callee.thinks().state
-		return caller.thinks().state == over && (b == over || b == idle)
+		b := seats[1].thinks().state
+		return seats[0].thinks().state == over && (b == over || b == idle)
 	}, seats) {
 		s.wait(n, wake, "both sipwards know that the call has ended", func() bool { return len(s.views(n)) == 0 }, seats)
 	}
@@ -249,9 +315,9 @@ func (s *soak) agree(n int, wake chan struct{}, seats [2]*seat) {
 		return
 	}
 	before := [2]int{a.hears(), b.hears()}
-	for i := range uint16(3) {
-		a.say(i)
-		b.say(i)
+	for range 3 {
+		a.say()
+		b.say()
 		time.Sleep(20 * time.Millisecond)
 	}
 	time.Sleep(200 * time.Millisecond)
