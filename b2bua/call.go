@@ -69,6 +69,7 @@ type Call struct {
 	early    *sdp.Session  // the answer of a provisional response
 	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string        // dh-fin that this ACK will carry
+	passage  passage       // of an exchange between others
 	change   *modification // a re-INVITE or UPDATE under way
 	ringing  *time.Timer   // noAnswer
 	patience *time.Timer   // for an ACK with dh-fin
@@ -144,6 +145,7 @@ func (c *Call) start() {
 	if refused := c.readOffer(); refused {
 		return
 	}
+	c.begunBefore()
 	if len(c.phones) > 0 {
 		c.ringAll(c.phones)
 		return

@@ -109,6 +109,8 @@ func (c *Call) cannotDial(err error) bool {
 	case errors.Is(err, errNoGroup):
 		sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
 		c.refuse(488, sentence, sentence)
+	case errors.Is(err, errNotVouched):
+		c.refuse(488, notVouched, notVouched)
 	case errors.Is(err, media.ErrNoPorts):
 		c.p.log.Error("out of media ports", "call", c.id, "error", err)
 		c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
@@ -121,7 +123,6 @@ func (c *Call) cannotDial(err error) bool {
 // dial sends the INVITE of one candidate for the B leg.
 func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) error {
 	l.remote, l.flow, l.uri = flow.Remote().String(), flow, uri
-	var require []sip.Field
 	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
@@ -136,8 +137,13 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	if c.a.exchange == nil {
 		c.protection = "none"
 	}
-	if l.side == policy.Outside && c.decision.Mode != policy.Off {
-		var err error
+	onward, require, err := c.passInit(l)
+	if err != nil {
+		return err
+	}
+	fields = append(fields, onward...)
+	own := l.side == policy.Outside && c.decision.Mode != policy.Off && !c.passage.begun
+	if own {
 		init, err = c.begin(l, flow.Network() != "udp")
 		switch {
 		case err == nil:
@@ -148,7 +154,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 			return err
 		}
 	}
-	if l.side == policy.Outside && c.decision.Mode != policy.Off {
+	if own {
 		fields = append(fields, sip.Field{Name: "Supported", Value: optionTag})
 		if l.require = c.decision.Mode == policy.Require; l.require {
 			require = []sip.Field{{Name: "Require", Value: optionTag}}
@@ -335,7 +341,7 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 		c.refuse(480, "", "the other side is elsewhere, and redirections are not followed")
 	default:
 		phrase := c.phrase(res, c.a)
-		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.told(res, l, c.a)...)
+		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, append(c.told(res, l, c.a), c.passTags(res)...)...)
 	}
 }
 

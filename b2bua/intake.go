@@ -178,7 +178,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	var unknown []string
 	for _, tag := range append(in.Values("Require"), in.Values("Proxy-Require")...) {
-		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside {
+		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside && !carries(in.Message, "dh-init") {
 			unknown = append(unknown, tag)
 		}
 	}

@@ -23,8 +23,8 @@ var (
 
 // relayable says whether an offered m-line gets a relay: RTP, not rejected,
 // and no SAVP from where no exchange could give it keys.
-func relayable(m sdp.Media, from *Leg) bool {
-	return m.RTP && !m.Rejected && (!m.Secure || from.exchange != nil)
+func (c *Call) relayable(m sdp.Media, from *Leg) bool {
+	return m.RTP && !m.Rejected && (!m.Secure || from.exchange != nil || c.passage.begun || c.passage.taken)
 }
 
 // rewriteOffer turns the offer of one leg into that for the other: own
@@ -32,7 +32,9 @@ func relayable(m sdp.Media, from *Leg) bool {
 // plain profiles (protocol section 7), and port 0 for what is not relayed.
 func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
 	out := offer.Clone()
-	out.DropDH()
+	if !c.passage.begun && !c.passage.taken {
+		out.DropDH()
+	}
 	lines := offer.Media()
 	ports := make([]sdp.Port, len(lines))
 	usable := 0
@@ -41,7 +43,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			c.relays = append(c.relays, &relay{})
 		}
 		r := c.relays[i]
-		if !relayable(m, from) {
+		if !c.relayable(m, from) {
 			continue
 		}
 		if r.session == nil {
@@ -54,7 +56,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			s.SetMode(media.B, media.Waiting)
 			r.session = s
 		}
-		if m.Secure {
+		if m.Secure && !c.passage.keepsProfile(from) {
 			out.SetProto(i, m.PlainProto())
 		}
 		rtp, rtcp := r.session.Local(to.end)
@@ -96,10 +98,12 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		return nil, errAnswerForm
 	}
 	out := answer.Clone()
-	out.DropDH()
+	if !c.passage.taken {
+		out.DropDH()
+	}
 	ports := make([]sdp.Port, len(lines))
 	for i, m := range lines {
-		if m.Rejected || !relayable(offered[i], to) || c.relays[i].session == nil {
+		if m.Rejected || !c.relayable(offered[i], to) || c.relays[i].session == nil {
 			continue
 		}
 		if m.Proto != offered[i].Proto {
@@ -146,6 +150,8 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 // setMode opens one end of a relay as far as its leg allows.
 func (c *Call) setMode(s *media.Session, l *Leg) {
 	switch {
+	case c.passage.taken:
+		s.SetMode(l.end, media.Passing)
 	case l.protect:
 		s.SetMode(l.end, media.Protected) // Closed where the line has no keys yet
 	case l.exchange != nil && !c.clearEarly(l):

@@ -30,6 +30,13 @@ const (
 	Plain
 	// Protected takes and gives SRTP only. Session.Protect sets it.
 	Protected
+	// Passing takes and gives packets whose protection is between others, as
+	// they are: SRTP and SRTCP of an exchange that is not this side's. Both
+	// ends have it or nothing crosses.
+	Passing
+	// Opaque takes and gives datagrams of any kind at the RTP address, as they
+	// are: streams that are not RTP. Both ends have it or nothing crosses.
+	Opaque
 )
 
 // Remote is where an end's peer takes media.
