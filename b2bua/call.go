@@ -69,6 +69,7 @@ type Call struct {
 	early    *sdp.Session  // the answer of a provisional response
 	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string        // dh-fin that this ACK will carry
+	names    [16]byte      // key under which the phones' names in RTCP are changed towards the outside
 	passage  passage       // of an exchange between others
 	change   *modification // a re-INVITE or UPDATE under way
 	ringing  *time.Timer   // noAnswer
@@ -108,6 +109,7 @@ func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.
 	rand.Read(id[:])
 	c := &Call{p: p, id: hex.EncodeToString(id[:]), started: time.Now(), invite: in, target: target, forwards: forwards,
 		state: Routing, protection: "none", trust: "none"}
+	rand.Read(c.names[:])
 	c.queue.Log = p.log
 	c.a = &Leg{call: c, l: l, side: l.Side, peer: peer, end: media.A, remote: in.Flow.Remote().String()}
 	c.b = c.newLeg()

@@ -54,6 +54,11 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			// A phone may speak before its answer was read: kept, not lost.
 			s.SetMode(media.A, media.Waiting)
 			s.SetMode(media.B, media.Waiting)
+			for _, l := range []*Leg{c.a, c.b} {
+				if l.side == policy.Outside {
+					s.Conceal(l.end, c.names)
+				}
+			}
 			r.session = s
 		}
 		if m.Secure && !c.passage.keepsProfile(from) {
@@ -77,7 +82,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 func (c *Call) rewrite(to *Leg, ports []sdp.Port) sdp.Rewrite {
 	r := sdp.Rewrite{Addr: to.l.shown, Ports: ports, DropKeying: true}
 	if to.side == policy.Outside {
-		r.Hide = c.p.hide
+		r.Hide, r.DropSources = c.p.hide, true
 	}
 	return r
 }

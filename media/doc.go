@@ -13,7 +13,8 @@
 // that sends packets which verify. Whatever fails either is counted and
 // dropped without an answer.
 //
-// Towards a protected end the packets carry SSRCs and sequence numbers of the
+// Towards an end that Session.Conceal named, RTCP tells nothing of who its
+// sender is. Towards a protected end the packets carry SSRCs and sequence numbers of the
 // session's own, so that a phone which restarts, or numbers its packets twice
 // alike, never makes a key protect two packets under one index. RTCP says the
 // same in both directions: what the phone reports leaves under the own SSRC,

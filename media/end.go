@@ -101,6 +101,8 @@ type end struct {
 	rtcpFrom  uint32 // SSRC of the newest RTCP packet
 	rtcpIndex uint32 // and its SRTCP index
 
+	concealment concealment // of names in RTCP that leaves here
+
 	in  waiting // from here, mode not decided
 	out waiting // to here, mode or keys not decided
 

@@ -113,6 +113,13 @@ func (s *Session) forward(to End, pkt []byte, what kind, now time.Duration) {
 	case Waiting:
 		e.out.keep(waitingPacket{at: now, kind: what, data: pkt})
 	case Plain:
+		if what == kindRTCP {
+			var ok bool
+			if pkt, ok = e.concealment.rtcp(pkt); !ok {
+				s.ends[to.other()].stats.DroppedOther++
+				return
+			}
+		}
 		if from, addr, ok := e.destination(what); ok {
 			e.emit(from, addr, pkt)
 		}
@@ -137,7 +144,10 @@ func (s *Session) forwardProtected(e, source *end, pkt []byte, what kind, now ti
 		return
 	}
 	if what == kindRTCP {
-		if pkt, ok = e.numbering.rewrite(pkt, outward); !ok {
+		if pkt, ok = e.numbering.rewrite(pkt, outward); ok {
+			pkt, ok = e.concealment.rtcp(pkt)
+		}
+		if !ok {
 			source.stats.DroppedOther++
 			return
 		}

@@ -10,6 +10,8 @@ func (w *rewriter) drops(l line, key string, section int) bool {
 		_, v := l.attribute()
 		f := strings.Fields(v)
 		return len(f) > 0 && strings.EqualFold(f[0], "BUNDLE")
+	case "ssrc", "ssrc-group", "cname":
+		return w.DropSources
 	case "bundle-only":
 		return true
 	case "pcfg", "acfg":
