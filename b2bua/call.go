@@ -66,6 +66,7 @@ type Call struct {
 	offerer  *Leg          // who made it
 	relays   []*relay      // one for each m-line of the session
 	held     bool          // no m-line can carry media now
+	clearly  []string      // m-lines that are relayed and not protected here
 	early    *sdp.Session  // the answer of a provisional response
 	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string        // dh-fin that this ACK will carry

@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"strings"
+
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sas"
@@ -10,6 +12,9 @@ import (
 func (c *Call) publishView() {
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
 		Trust: c.trust, Reason: c.reason, Started: c.started}
+	if len(c.clearly) > 0 {
+		v.Reason += "; relayed as it is: " + strings.Join(c.clearly, ", ")
+	}
 	switch {
 	case c.a.side == policy.Outside:
 		v.Direction = "inbound"
@@ -35,6 +40,9 @@ func (c *Call) publishView() {
 	for _, r := range c.relays {
 		if r != nil && r.session != nil {
 			live = append(live, r.session)
+		}
+		if r != nil && r.sealed != nil {
+			live = append(live, r.sealed)
 		}
 	}
 	c.live.Store(&live)

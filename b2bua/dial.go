@@ -105,7 +105,7 @@ func (c *Call) ringAll(phones []destination) {
 func (c *Call) cannotDial(err error) bool {
 	switch {
 	case errors.Is(err, errNoMedia):
-		c.refuse(488, "Nothing in this offer can be relayed: plain RTP is needed", err.Error())
+		c.refuse(488, c.nothingToRelay(), c.nothingToRelay())
 	case errors.Is(err, errNoGroup):
 		sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
 		c.refuse(488, sentence, sentence)
@@ -142,7 +142,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 		return err
 	}
 	fields = append(fields, onward...)
-	own := l.side == policy.Outside && c.decision.Mode != policy.Off && !c.passage.begun
+	own := l.side == policy.Outside && c.decision.Mode != policy.Off && !c.passage.begun && c.offersRTP()
 	if own {
 		init, err = c.begin(l, flow.Network() != "udp")
 		switch {

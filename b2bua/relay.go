@@ -10,10 +10,12 @@ import (
 )
 
 // relay is what carries one m-line: a media session, or none where the line
-// is not relayed.
+// is not relayed. A slot that changes between RTP and something else has a
+// session for each: keys and numbers of the one stay out of the other.
 type relay struct {
 	session *media.Session
-	secured [2]bool // by end: that leg's exchange has given it keys
+	sealed  *media.Session // see sealed.go
+	secured [2]bool        // by end: that leg's exchange has given it keys
 }
 
 var (
@@ -43,6 +45,15 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			c.relays = append(c.relays, &relay{})
 		}
 		r := c.relays[i]
+		if c.sealed(m) {
+			port, err := c.openSealed(r, to)
+			if err != nil {
+				return nil, err
+			}
+			ports[i] = port
+			usable++
+			continue
+		}
 		if !c.relayable(m, from) {
 			continue
 		}
@@ -64,8 +75,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 		if m.Secure && !c.passage.keepsProfile(from) {
 			out.SetProto(i, m.PlainProto())
 		}
-		rtp, rtcp := r.session.Local(to.end)
-		ports[i] = sdp.Port{RTP: int(rtp.Port()), RTCP: int(rtcp.Port()), Mux: false}
+		ports[i] = portOf(r.session, to)
 		usable++
 	}
 	if usable == 0 && anyOpen(lines) {
@@ -74,13 +84,16 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if err := out.Apply(c.rewrite(to, ports)); err != nil {
 		return nil, err
 	}
+	if !c.internal() {
+		out.DropSDES()
+	}
 	return out, nil
 }
 
 // rewrite says what the other side of a description may see. Towards the
 // outside, addresses of the inside are hidden wherever they stand.
 func (c *Call) rewrite(to *Leg, ports []sdp.Port) sdp.Rewrite {
-	r := sdp.Rewrite{Addr: to.l.shown, Ports: ports, DropKeying: true}
+	r := sdp.Rewrite{Addr: to.l.shown, Ports: ports, DropKeying: !c.passesKeying()}
 	if to.side == policy.Outside {
 		r.Hide, r.DropSources = c.p.hide, true
 	}
@@ -108,19 +121,36 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	}
 	ports := make([]sdp.Port, len(lines))
 	for i, m := range lines {
-		if m.Rejected || !c.relayable(offered[i], to) || c.relays[i].session == nil {
+		if r := c.relays[i]; c.sealed(offered[i]) {
+			if r.sealed != nil && !m.Rejected && m.RTP == offered[i].RTP {
+				ports[i] = portOf(r.sealed, to)
+			}
+			continue
+		}
+		if m.Rejected || !m.RTP || !c.relayable(offered[i], to) || c.relays[i].session == nil {
 			continue
 		}
 		if m.Proto != offered[i].Proto {
 			out.SetProto(i, offered[i].Proto)
 		}
-		rtp, rtcp := c.relays[i].session.Local(to.end)
-		ports[i] = sdp.Port{RTP: int(rtp.Port()), RTCP: int(rtcp.Port())}
+		ports[i] = portOf(c.relays[i].session, to)
+		if offered[i].Mux { // each leg has RTCP where it wants it
+			ports[i].RTCP, ports[i].Mux = ports[i].RTP, true
+		}
 	}
 	if err := out.Apply(c.rewrite(to, ports)); err != nil {
 		return nil, err
 	}
+	if !c.internal() {
+		out.DropSDES()
+	}
 	return out, nil
+}
+
+// portOf is where a session takes what a leg sends.
+func portOf(s *media.Session, l *Leg) sdp.Port {
+	rtp, rtcp := s.Local(l.end)
+	return sdp.Port{RTP: int(rtp.Port()), RTCP: int(rtcp.Port())}
 }
 
 // connect tells the relays where both legs want their media, once offer and
@@ -129,21 +159,29 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 	offerer := c.other(answerer)
 	offered, answered := c.offer.Media(), answer.Media()
 	c.held = true
+	c.clearly = nil
 	for i, r := range c.relays {
-		if r.session == nil || i >= len(offered) || i >= len(answered) {
+		if i >= len(offered) || i >= len(answered) {
 			continue
 		}
-		if !offered[i].Rejected && !answered[i].Rejected && !offered[i].Held() && !answered[i].Held() {
+		if r.sealed != nil {
+			c.connectSealed(r, offered[i], answered[i], answerer)
+		}
+		if r.session == nil {
+			continue
+		}
+		if !offered[i].Rejected && !answered[i].Rejected && offered[i].RTP && !offered[i].Held() && !answered[i].Held() {
 			c.held = false
 		}
-		if offered[i].Rejected || answered[i].Rejected {
+		if offered[i].Rejected || answered[i].Rejected || !offered[i].RTP || c.sealed(offered[i]) {
 			r.session.SetMode(media.A, media.Closed)
 			r.session.SetMode(media.B, media.Closed)
 			continue
 		}
-		mux := offered[i].Mux && answered[i].Mux
-		r.session.SetRemote(offerer.end, remoteOf(offered[i], offerer, mux))
-		r.session.SetRemote(answerer.end, remoteOf(answered[i], answerer, mux))
+		// The answer that the offerer got has a=rtcp-mux where its offer had; the
+		// offer that the answerer got had none.
+		r.session.SetRemote(offerer.end, remoteOf(offered[i], offerer, offered[i].Mux))
+		r.session.SetRemote(answerer.end, remoteOf(answered[i], answerer, false))
 		for _, l := range []*Leg{c.a, c.b} {
 			c.setMode(r.session, l)
 		}
@@ -208,6 +246,10 @@ func (c *Call) closeMedia() {
 		if r.session != nil {
 			r.session.Close()
 			r.session = nil
+		}
+		if r.sealed != nil {
+			r.sealed.Close()
+			r.sealed = nil
 		}
 	}
 }

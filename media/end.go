@@ -34,8 +34,9 @@ const (
 	// they are: SRTP and SRTCP of an exchange that is not this side's. Both
 	// ends have it or nothing crosses.
 	Passing
-	// Opaque takes and gives datagrams of any kind at the RTP address, as they
-	// are: streams that are not RTP. Both ends have it or nothing crosses.
+	// Opaque takes and gives datagrams of any kind, as they are: streams that
+	// are not RTP, or whose keys are agreed among their packets (DTLS). Both
+	// ends have it or nothing crosses.
 	Opaque
 )
 

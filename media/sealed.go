@@ -18,7 +18,7 @@ func (s *Session) receiveSealed(p *port, src netip.AddrPort, pkt []byte, now tim
 	e := &s.ends[p.end]
 	what := kindRTP
 	switch {
-	case len(pkt) > maxPacket, e.mode == Opaque && p.rtcp:
+	case len(pkt) > maxPacket:
 		e.stats.DroppedOther++
 		return
 	case e.mode == Passing && len(pkt) > 0:

@@ -68,7 +68,7 @@ func TestSealedHearsOnlyThePeer(t *testing.T) {
 }
 
 // Passing takes no datagram that could not be SRTP; Opaque takes any, on the
-// one port that its stream has.
+// port that it came to.
 func TestSealedKinds(t *testing.T) {
 	t.Parallel()
 	udptl := []byte{0x00, 0x01, 0x06, 0x55}
@@ -82,9 +82,12 @@ func TestSealedKinds(t *testing.T) {
 		t.Errorf("%x to %v", got.pkt, got.to)
 	}
 	r.phoneRTCP(udptl)
+	if got := r.one(); !bytes.Equal(got.pkt, udptl) || got.to != farRTCP {
+		t.Errorf("%x to %v", got.pkt, got.to)
+	}
 	r.phone(make([]byte, maxPacket+1))
-	r.none("the port after it, and what is too long")
-	if st := r.stats(A); st.DroppedOther != 2 {
+	r.none("what is too long")
+	if st := r.stats(A); st.DroppedOther != 1 {
 		t.Errorf("counted %+v", st)
 	}
 }

@@ -1,6 +1,16 @@
 package sdp
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// DropSDES removes every a=crypto and k= line: they hold keys in clear.
+func (s *Session) DropSDES() {
+	s.lines = slices.DeleteFunc(s.lines, func(l line) bool {
+		return l.kind == 'k' || l.kind == 'a' && strings.HasPrefix(attributeKey(l.value()), "crypto")
+	})
+}
 
 // drops says that an attribute is one of those that never reach the other leg.
 // key is the attribute's, section the index of its m-line or -1.
