@@ -16,6 +16,7 @@ type relay struct {
 	session *media.Session
 	sealed  *media.Session // see sealed.go
 	secured [2]bool        // by end: that leg's exchange has given it keys
+	sdes    [2]*sdes       // by end: that leg's phone speaks SRTP under keys of its own
 }
 
 var (
@@ -26,7 +27,11 @@ var (
 // relayable says whether an offered m-line gets a relay: RTP, not rejected,
 // and no SAVP from where no exchange could give it keys.
 func (c *Call) relayable(m sdp.Media, from *Leg) bool {
-	return m.RTP && !m.Rejected && (!m.Secure || from.exchange != nil || c.passage.begun || c.passage.taken)
+	if m.RTP && !m.Rejected && m.Secure && from.exchange == nil && !c.passage.begun && !c.passage.taken {
+		_, ok := c.sdesOffer(m, from)
+		return ok
+	}
+	return m.RTP && !m.Rejected
 }
 
 // rewriteOffer turns the offer of one leg into that for the other: own
@@ -87,6 +92,11 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if !c.internal() {
 		out.DropSDES()
 	}
+	for i, m := range lines {
+		if c.relayable(m, from) && !c.sealed(m) {
+			c.relays[i].offerSDES(out, i, to)
+		}
+	}
 	return out, nil
 }
 
@@ -133,6 +143,9 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		if m.Proto != offered[i].Proto {
 			out.SetProto(i, offered[i].Proto)
 		}
+		if err := c.relays[i].takeSDES(m, from); err != nil {
+			return nil, err
+		}
 		ports[i] = portOf(c.relays[i].session, to)
 		if offered[i].Mux { // each leg has RTCP where it wants it
 			ports[i].RTCP, ports[i].Mux = ports[i].RTP, true
@@ -143,6 +156,14 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	}
 	if !c.internal() {
 		out.DropSDES()
+	}
+	for i := range lines {
+		if ports[i].RTP == 0 || c.sealed(offered[i]) {
+			continue
+		}
+		if err := c.answerSDES(out, i, offered[i], to); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
@@ -183,7 +204,9 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 		r.session.SetRemote(offerer.end, remoteOf(offered[i], offerer, offered[i].Mux))
 		r.session.SetRemote(answerer.end, remoteOf(answered[i], answerer, false))
 		for _, l := range []*Leg{c.a, c.b} {
-			c.setMode(r.session, l)
+			if !c.protectSDES(r, l) {
+				c.setMode(r.session, l)
+			}
 		}
 	}
 	c.hold(c.a, c.held)
@@ -251,5 +274,7 @@ func (c *Call) closeMedia() {
 			r.sealed.Close()
 			r.sealed = nil
 		}
+		r.dropSDES(c.a)
+		r.dropSDES(c.b)
 	}
 }
