@@ -183,6 +183,10 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		return
 	}
 	req := tx.Request
+	if trickles(req) {
+		tx.Reply(469, "", sip.Field{Name: "Recv-Info"})
+		return
+	}
 	if c.tells(req) {
 		tx.Reply(403, "Forbidden", warning(inClear))
 		return

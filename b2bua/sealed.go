@@ -5,6 +5,7 @@ import (
 
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/sdp"
 )
 
@@ -98,4 +99,11 @@ func (c *Call) nothingToRelay() string {
 		}
 	}
 	return "Nothing in this offer can be relayed: plain RTP is needed"
+}
+
+// trickles says whether a request names further addresses for media (RFC 8840).
+// What the descriptions do not tell the far end, an INFO does not either.
+func trickles(req *sip.Message) bool {
+	name, _, _ := strings.Cut(req.Get("Info-Package"), ";")
+	return strings.EqualFold(strings.TrimSpace(name), "trickle-ice") || strings.EqualFold(req.ContentType(), "application/trickle-ice-sdpfrag")
 }
