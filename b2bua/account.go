@@ -9,7 +9,7 @@ import (
 )
 
 // home says whether a URI's host stands for this proxy's own users.
-func (p *Proxy) home(u sip.URI) bool { return p.plan.Home.Has(u.Host, u.Port) }
+func (p *Proxy) home(u sip.URI) bool { return p.ground.Load().plan.Home.Has(u.Host, u.Port) }
 
 // aor is the one address of record of a user of this proxy, whichever of its
 // domains and addresses was named.

@@ -134,6 +134,7 @@ func (c *Call) acked(ack *sip.Message) {
 	c.p.proved(c, c.a)
 	c.stood = time.Now()
 	c.changed(Established)
+	c.renewMoved()
 }
 
 // answerFromAck takes the answer of a delayed offer out of the ACK and sends

@@ -103,6 +103,11 @@ type Leg struct {
 	protect  bool        // media crosses this leg under keys
 	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker   *time.Timer // of the exchange's confirmation
+	letClose func()      // ends the keep-alives towards the far end
+
+	described *sdp.Session // what the far end described last, in an offer or an answer
+	renewed   uint64       // changes of what it was sent that the other leg did not make
+	move      legMove
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

@@ -50,7 +50,7 @@ func (c *Call) dialNext() {
 			c.p.log.Warn("no listener for this hop", "call", c.id, "side", c.b.side, "network", hop.Network, "address", hop.Addr)
 			continue
 		}
-		if c.b.l != nil && c.b.l.media != l.media {
+		if c.b.l != nil && c.b.l.media() != l.media() {
 			c.closeMedia() // the ports of the last try were another address's
 		}
 		c.b = c.newLeg()
@@ -79,7 +79,7 @@ func (c *Call) ringAll(phones []destination) {
 	for _, d := range phones {
 		leg := c.newLeg()
 		leg.routes = d.routes
-		if leg.l = c.p.listenerOf(d.flow); leg.l == nil || first != nil && leg.l.media != first.media {
+		if leg.l = c.p.listenerOf(d.flow); leg.l == nil || first != nil && leg.l.media() != first.media() {
 			continue // one session of media has one address towards the phones
 		}
 		uri, err := sip.ParseURI(d.URI)

@@ -7,7 +7,12 @@ import "github.com/sipward/sipward/sip"
 // crosses a CANCEL.
 
 // OnProvisional implements sip.User.
-func (l *Leg) OnProvisional(res *sip.Message) { l.call.provisional(l, res) }
+func (l *Leg) OnProvisional(res *sip.Message) {
+	l.move.unheard = false
+	if !l.move.abandoned {
+		l.call.provisional(l, res)
+	}
+}
 
 // OnAnswer implements sip.User.
 func (l *Leg) OnAnswer(res *sip.Message) {
@@ -23,7 +28,11 @@ func (l *Leg) OnAnswerRepeated(res *sip.Message) {
 }
 
 // OnRefused implements sip.User.
-func (l *Leg) OnRefused(res *sip.Message, err error) { l.call.refusedBy(l, res, err) }
+func (l *Leg) OnRefused(res *sip.Message, err error) {
+	if !l.move.abandoned {
+		l.call.refusedBy(l, res, err)
+	}
+}
 
 // OnRequest implements sip.User.
 func (l *Leg) OnRequest(tx *sip.ServerTx) {

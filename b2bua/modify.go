@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"errors"
+
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sip"
@@ -20,7 +22,7 @@ type modification struct {
 // replay windows stay as they are (protocol section 3).
 func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 	req := tx.Request
-	if c.state != Established || c.change != nil {
+	if c.state != Established || c.change != nil || c.a.move.renewing || c.b.move.renewing {
 		tx.Reply(491, "")
 		return
 	}
@@ -77,7 +79,7 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 		m.tx.Reply(491, "")
 	case err != nil:
 		c.change = nil
-		m.tx.Reply(408, "")
+		unanswered(m.tx, err)
 		c.lost(m.to)
 	case res.Status < 200:
 	case res.Status >= 300:
@@ -176,6 +178,17 @@ func (c *Call) apply(answer *sdp.Session, answerer *Leg) bool {
 	return true
 }
 
+// unanswered answers a request that has no answer from the other leg. A 408 ends
+// the dialog that it comes in (RFC 3261 section 12.2.1.2), so it is not for a
+// request that could not even leave, this machine being between two networks.
+func unanswered(tx *sip.ServerTx, err error) {
+	if errors.Is(err, sip.ErrTransport) {
+		tx.Reply(500, "", sip.Field{Name: "Retry-After", Value: "5"})
+	} else {
+		tx.Reply(408, "")
+	}
+}
+
 // relayRequest passes an INFO or MESSAGE of a dialog through.
 func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 	if c.state != Established {
@@ -200,7 +213,7 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 	c.other(from).dialog.Do(req.Method, req.Get("Content-Type"), req.Body, func(res *sip.Message, err error) {
 		switch {
 		case err != nil:
-			tx.Reply(408, "")
+			unanswered(tx, err)
 		case res.Status >= 300:
 			c.passRefusal(from, tx, res)
 		case res.Status >= 200:

@@ -38,8 +38,11 @@ type Listener struct {
 	// PeersOnly makes an outside listener deaf to sources that are no listed
 	// peer's.
 	PeersOnly bool
-	Accounts  Accounts // inside: where its phones have their accounts
-	Dial      func(context.Context, netip.AddrPort) (net.Conn, error)
+	// Moves says that Move may give the listener another address: what is
+	// registered elsewhere under it is renewed often.
+	Moves    bool
+	Dial     func(context.Context, netip.AddrPort) (net.Conn, error)
+	Accounts Accounts // inside: where its phones have their accounts
 }
 
 // Options of a proxy. Routes, Policy and Media are needed.
@@ -92,10 +95,10 @@ type Proxy struct {
 	stack       *sip.Stack
 	listeners   []*listener
 	byFlow      map[*sip.Listener]*listener
-	plan        route.Plan
-	hide        []netip.Prefix // networks of the inside
-	guard       *guard         // of strangers, and of what everybody may begin
-	answers     *guard         // of refusals to those inside
+	ground      atomic.Pointer[ground]
+	moving      sync.Mutex // held by Move
+	guard       *guard     // of strangers, and of what everybody may begin
+	answers     *guard     // of refusals to those inside
 	jail        *jail
 	up          *upstream
 	trunks      []*trunk
@@ -117,10 +120,31 @@ type Proxy struct {
 // listener is a Listener at work.
 type listener struct {
 	Listener
-	sip   *sip.Listener
-	media netip.Addr // where media is received
+	sip *sip.Listener
+	at  atomic.Pointer[mediaPlace]
+}
+
+// mediaPlace is where media of a listener's legs is received.
+type mediaPlace struct {
+	addr  netip.Addr
 	shown netip.Addr // what SDP names for it: behind a NAT, not the same
 }
+
+// settle works out where media is received, from where the socket is.
+func (l *listener) settle(advertise netip.AddrPort) {
+	at := &mediaPlace{addr: l.Media}
+	if !at.addr.IsValid() {
+		at.addr = l.sip.Local().Addr()
+	}
+	at.shown = at.addr
+	if advertise.IsValid() {
+		at.shown = advertise.Addr()
+	}
+	l.at.Store(at)
+}
+
+func (l *listener) media() netip.Addr { return l.at.Load().addr }
+func (l *listener) shown() netip.Addr { return l.at.Load().shown }
 
 type counters struct {
 	total, protected, refused, failed, strangersAnswered, strangersDropped atomic.Uint64
@@ -174,25 +198,12 @@ func New(o Options) (*Proxy, error) {
 			go p.stack.Close()
 			return nil, fmt.Errorf("b2bua: %w", err)
 		}
-		l := &listener{Listener: lo, sip: sl, media: lo.Media}
-		if !l.media.IsValid() {
-			l.media = sl.Local().Addr()
-		}
-		l.shown = l.media
-		if lo.Advertise.IsValid() {
-			l.shown = lo.Advertise.Addr()
-		}
-		if l.Side == policy.Inside {
-			p.hide = append(p.hide, l.Networks...)
-			p.hide = append(p.hide, netip.PrefixFrom(sl.Local().Addr(), sl.Local().Addr().BitLen()))
-		}
+		l := &listener{Listener: lo, sip: sl}
+		l.settle(lo.Advertise)
 		p.listeners = append(p.listeners, l)
 		p.byFlow[sl] = l
 	}
-	p.plan = route.Plan{Emergency: o.Emergency, Aliases: o.Aliases, Routes: o.Routes, Peer: o.Peer, Home: route.Home{Domains: o.Domains, Registrar: o.Registrar != nil}}
-	for _, l := range p.listeners {
-		p.plan.Home.Addresses = append(p.plan.Home.Addresses, l.sip.Local(), l.sip.Advertised())
-	}
+	p.survey()
 	p.preferStreams()
 	if err := p.restoreAccounts(time.Now()); err != nil {
 		go p.stack.Close()
@@ -257,7 +268,7 @@ func (p *Proxy) pick(side policy.Side, network string, addr netip.Addr) *listene
 // isInside says whether an address belongs to the inside: a listener's own, or
 // one of its networks.
 func (p *Proxy) isInside(addr netip.Addr) bool {
-	for _, n := range p.hide {
+	for _, n := range p.ground.Load().hide {
 		if n.Contains(addr) {
 			return true
 		}

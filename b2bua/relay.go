@@ -3,6 +3,7 @@ package b2bua
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
@@ -63,7 +64,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			continue
 		}
 		if r.session == nil {
-			s, err := c.p.o.Media.Open(c.a.l.media, c.b.l.media)
+			s, err := c.p.o.Media.Open(c.a.l.media(), c.b.l.media())
 			if err != nil {
 				return nil, err
 			}
@@ -71,6 +72,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			s.SetMode(media.A, media.Waiting)
 			s.SetMode(media.B, media.Waiting)
 			for _, l := range []*Leg{c.a, c.b} {
+				s.KeepAlive(l.end, l.side == policy.Outside)
 				if l.side == policy.Outside {
 					s.Conceal(l.end, c.names)
 				}
@@ -86,7 +88,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if usable == 0 && anyOpen(lines) {
 		return nil, errNoMedia
 	}
-	if err := out.Apply(c.rewrite(to, ports)); err != nil {
+	if err := out.Apply(c.rewrite(offer, to, ports)); err != nil {
 		return nil, err
 	}
 	if !c.internal() {
@@ -102,10 +104,13 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 
 // rewrite says what the other side of a description may see. Towards the
 // outside, addresses of the inside are hidden wherever they stand.
-func (c *Call) rewrite(to *Leg, ports []sdp.Port) sdp.Rewrite {
-	r := sdp.Rewrite{Addr: to.l.shown, Ports: ports, DropKeying: !c.passesKeying()}
+func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
+	r := sdp.Rewrite{Addr: to.l.shown(), Ports: ports, DropKeying: !c.passesKeying()}
+	if v, ok := s.Version(); ok && to.renewed > 0 {
+		r.SessionVersion = strconv.FormatUint(v+to.renewed, 10)
+	}
 	if to.side == policy.Outside {
-		r.Hide, r.DropSources = c.p.hide, true
+		r.Hide, r.DropSources = c.p.ground.Load().hide, true
 	}
 	return r
 }
@@ -151,7 +156,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 			ports[i].RTCP, ports[i].Mux = ports[i].RTP, true
 		}
 	}
-	if err := out.Apply(c.rewrite(to, ports)); err != nil {
+	if err := out.Apply(c.rewrite(answer, to, ports)); err != nil {
 		return nil, err
 	}
 	if !c.internal() {
@@ -178,6 +183,7 @@ func portOf(s *media.Session, l *Leg) sdp.Port {
 // answer are known.
 func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 	offerer := c.other(answerer)
+	offerer.described, answerer.described = c.offer, answer
 	offered, answered := c.offer.Media(), answer.Media()
 	c.held = true
 	c.clearly = nil
@@ -241,7 +247,7 @@ func remoteOf(m sdp.Media, l *Leg, mux bool) media.Remote {
 	signalling := l.dialog.Flow().Remote().Addr()
 	addr, err := netip.ParseAddr(m.Addr)
 	addr = addr.Unmap()
-	if err != nil || addr.Is4() != l.l.media.Is4() {
+	if err != nil || addr.Is4() != l.l.media().Is4() {
 		addr = signalling // a name, or the other family: where the phone signals from
 	}
 	if m.Held() || m.Port == 0 {

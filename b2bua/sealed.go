@@ -47,7 +47,7 @@ func (c *Call) passesKeying() bool {
 // openSealed gives a slot its session and says where a leg sends to.
 func (c *Call) openSealed(r *relay, to *Leg) (sdp.Port, error) {
 	if r.sealed == nil {
-		s, err := c.p.o.Media.Open(c.a.l.media, c.b.l.media)
+		s, err := c.p.o.Media.Open(c.a.l.media(), c.b.l.media())
 		if err != nil {
 			return sdp.Port{}, err
 		}

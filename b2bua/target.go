@@ -21,7 +21,7 @@ type destination struct {
 // phones of the callee, where it has some.
 func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []destination, known bool) {
 	w := phonesNow{p: p, now: time.Now()}
-	f := p.plan.Find(string(l.Side), uri.String(), &w)
+	f := p.ground.Load().plan.Find(string(l.Side), uri.String(), &w)
 	if l.Side == policyOutside && f.Target.Side == route.Outside && p.trunk(f.Target.Peer) != nil {
 		return route.Target{}, nil, false // whoever is outside would call at the account's cost
 	}

@@ -78,19 +78,33 @@ func parseNetwork(s string) (netip.Prefix, error) {
 // from which address it would send to the Internet, IPv4 before IPv6; nothing is
 // sent. The error of a machine without a default route says what to write instead.
 func ResolveAddress(a Address) (netip.AddrPort, error) {
-	return resolveAddress(a, func(network, to string) (net.Conn, error) { return net.Dial(network, to) })
+	return resolveAddress(a, routeProbes[:], net.Dial)
 }
 
-func resolveAddress(a Address, dial func(network, to string) (net.Conn, error)) (netip.AddrPort, error) {
+// CurrentAddress is ResolveAddress for an address that was resolved before: auto
+// stands for what is now the default route's address of the same family.
+func CurrentAddress(a Address, before netip.Addr) (netip.AddrPort, error) {
+	if before.Is4() {
+		return resolveAddress(a, routeProbes[:1], net.Dial)
+	}
+	return resolveAddress(a, routeProbes[1:], net.Dial)
+}
+
+// routeProbe is where a UDP socket is connected to, to learn from which address.
+type routeProbe struct{ network, to string }
+
+// routeProbes are addresses for documentation (RFC 5737, RFC 3849), IPv4 and IPv6:
+// connecting a UDP socket to them looks up the route and no more.
+var routeProbes = [...]routeProbe{{"udp4", "192.0.2.1:9"}, {"udp6", "[2001:db8::1]:9"}}
+
+func resolveAddress(a Address, probes []routeProbe, dial func(network, to string) (net.Conn, error)) (netip.AddrPort, error) {
 	if !a.Auto {
 		if !a.IP.IsValid() {
 			return netip.AddrPort{}, errors.New("configs: an address without IP")
 		}
 		return netip.AddrPortFrom(a.IP, a.Port), nil
 	}
-	// Addresses for documentation (RFC 5737, RFC 3849): connecting a UDP socket
-	// to them looks up the route and no more.
-	for _, probe := range []struct{ network, to string }{{"udp4", "192.0.2.1:9"}, {"udp6", "[2001:db8::1]:9"}} {
+	for _, probe := range probes {
 		conn, err := dial(probe.network, probe.to)
 		if err != nil {
 			continue

@@ -37,7 +37,7 @@ func TestResolveAddress(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := resolveAddress(tt.addr, func(network, to string) (net.Conn, error) {
+			got, err := resolveAddress(tt.addr, routeProbes[:], func(network, to string) (net.Conn, error) {
 				local := map[string]string{"udp4": tt.udp4, "udp6": tt.udp6}[network]
 				if local == "" {
 					return nil, errors.New("network is unreachable")
@@ -72,5 +72,24 @@ func TestResolveAddressHere(t *testing.T) {
 	conn.Close()
 	if got.Port() != 5060 {
 		t.Errorf("port %d", got.Port())
+	}
+}
+
+// The family stays: an IPv6 address is followed by IPv6 alone.
+func TestCurrentAddressHere(t *testing.T) {
+	t.Parallel()
+	auto := Address{Auto: true, Port: 5060}
+	for _, before := range []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")} {
+		got, err := CurrentAddress(auto, before)
+		if err == nil && (got.Addr().Is4() != before.Is4() || got.Port() != 5060) {
+			t.Errorf("behind %v: %v", before, got)
+		}
+		if err != nil && !strings.Contains(err.Error(), "no default route") {
+			t.Error(err)
+		}
+	}
+	fixed := Address{IP: netip.MustParseAddr("192.0.2.9"), Port: 5060}
+	if got, err := CurrentAddress(fixed, netip.MustParseAddr("2001:db8::1")); err != nil || got != netip.MustParseAddrPort("192.0.2.9:5060") {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // socket's.
 type Advertise struct {
 	IP   netip.Addr // valid unless Name is set or this is the zero value
-	Name string     // looked up at the start
+	Name string     // looked up at the start and now and then
 	Port uint16     // 0: the socket's
 }
 

@@ -1,7 +1,7 @@
 // Package configs loads the configuration, fills in its defaults and checks it
-// strictly. The ready-made files workstation.yaml and office.yaml stand beside it
-// and explain every key; they are also built into the program ([Workstation],
-// [Office]).
+// strictly. The ready-made files workstation.yaml, office.yaml and lab.yaml stand
+// beside it and explain every key; the first two are also built into the program
+// ([Workstation], [Office]).
 //
 // The file is YAML. Its keys, with the values they have when left out:
 //
@@ -10,7 +10,7 @@
 //	    side: inside           # inside | outside
 //	    address: 192.0.2.1:5060 # an IP address and port, or auto:5060
 //	    advertise: auto        # what messages name: auto (the default, the address above),
-//	                           # an IP address, with a port or without, or a name looked up at the start
+//	                           # an IP address, with a port or without, or a name that is looked up
 //	    transports: [udp, tcp] # the default; tls may be among them, with
 //	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, ca: ca.pem, port: 5061} # the last three may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback
@@ -85,6 +85,7 @@
 //	  token_file: token        # needed where listen is not loopback
 //	state: /var/lib/sipward    # what lasts over a restart: a folder, or a file with an ending such as .db;
 //	                           # off: nothing; left out: ~/.local/state/sipward (see Config.StateFile)
+//	                           # the identity keys are in the folder keys beside it
 //	records: calls             # a folder: what became of each call, a line each that cannot be changed unnoticed
 //	                           # (see package record); left out: nothing is kept
 //	log:

@@ -22,11 +22,12 @@ type Status struct {
 
 // ListenerStatus is one socket that takes SIP messages.
 type ListenerStatus struct {
-	Name      string `json:"name"`
-	Side      string `json:"side"`      // inside or outside
-	Network   string `json:"network"`   // udp, tcp or tls
-	Address   string `json:"address"`   // ip:port
-	Advertise string `json:"advertise"` // ip:port that its messages name
+	Name      string     `json:"name"`
+	Side      string     `json:"side"`      // inside or outside
+	Network   string     `json:"network"`   // udp, tcp or tls
+	Address   string     `json:"address"`   // ip:port
+	Advertise string     `json:"advertise"` // ip:port that its messages name
+	Moved     *time.Time `json:"moved"`     // when one of the addresses changed last; null: never
 }
 
 func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) {

@@ -103,6 +103,7 @@ type end struct {
 	rtcpIndex uint32 // and its SRTCP index
 
 	concealment concealment // of names in RTCP that leaves here
+	alive       keeper      // of the way to the peer
 
 	in  waiting // from here, mode not decided
 	out waiting // to here, mode or keys not decided

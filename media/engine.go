@@ -45,6 +45,7 @@ type Engine struct {
 	workers  []*worker
 	sessions map[*Session]struct{}
 	closed   bool
+	alive    *time.Timer // of the keep-alives; nil while no session wants any
 }
 
 // NewEngine starts the workers. Errors: a range of ports without an even and
@@ -87,6 +88,9 @@ func NewEngine(o Options) (*Engine, error) {
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.closed = true
+	if e.alive != nil {
+		e.alive.Stop()
+	}
 	open := make([]*Session, 0, len(e.sessions))
 	for s := range e.sessions {
 		open = append(open, s)

@@ -166,6 +166,7 @@ func (s *Session) forwardProtected(e, source *end, pkt []byte, what kind, now ti
 // emit hands a packet to the socket.
 func (e *end) emit(from *port, to netip.AddrPort, pkt []byte) {
 	e.stats.PacketsOut++
+	from.sent++
 	e.stats.BytesOut += uint64(len(pkt))
 	from.socket.send(pkt, to)
 }

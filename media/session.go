@@ -49,12 +49,16 @@ func (s *Session) bind(addrs [2]netip.Addr) error {
 	return nil
 }
 
-// bindPair opens the RTP socket of an end and the RTCP socket after it.
+// bindPair opens the RTP socket of an end and the RTCP socket after it, in the
+// place of those that it has.
 func (s *Session) bindPair(ports *[2]port, pair netip.AddrPort) error {
-	var opened []socket
+	var opened, replaced []socket
 	open := func() error {
 		s.worker.lock()
 		defer s.worker.unlock()
+		if s.closed {
+			return ErrClosed
+		}
 		for j := range ports {
 			local := netip.AddrPortFrom(pair.Addr(), pair.Port()+uint16(j))
 			socket, err := s.worker.net.open(local, &ports[j])
@@ -67,6 +71,10 @@ func (s *Session) bindPair(ports *[2]port, pair netip.AddrPort) error {
 			opened = append(opened, socket)
 		}
 		for j := range ports {
+			if old := ports[j].socket; old != nil {
+				old.close()
+				replaced = append(replaced, old)
+			}
 			ports[j].socket = opened[j]
 			ports[j].local = netip.AddrPortFrom(pair.Addr(), pair.Port()+uint16(j))
 		}
@@ -78,11 +86,16 @@ func (s *Session) bindPair(ports *[2]port, pair netip.AddrPort) error {
 			o.wait()
 		}
 	}
+	for _, r := range replaced {
+		r.wait()
+	}
 	return err
 }
 
 // Local is where the session takes RTP and RTCP of an end's peer.
 func (s *Session) Local(e End) (rtp, rtcp netip.AddrPort) {
+	s.worker.lock()
+	defer s.worker.unlock()
 	return s.ports[e][0].local, s.ports[e][1].local
 }
 

@@ -59,6 +59,7 @@ type port struct {
 	rtcp    bool // the port after the RTP port
 	socket  socket
 	local   netip.AddrPort
+	sent    uint32 // RTP and RTCP packets, for the keep-alives
 }
 
 // now is the time on the worker's clock, which starts with the engine.

@@ -41,12 +41,13 @@ const maxServers = 64
 // and keeps its Call-ID until the last late repetition was answered.
 type Dialog struct {
 	place
-	user    User
-	callID  string
-	name    string  // TLS: whom the peer must prove to be wherever it is dialled
-	caller  bool    // this side sent the initial INVITE
-	local   Address // with tag
-	contact URI
+	user        User
+	callID      string
+	name        string    // TLS: whom the peer must prove to be wherever it is dialled
+	caller      bool      // this side sent the initial INVITE
+	local       Address   // with tag
+	home        *Listener // where the far end reaches this side
+	contactUser string
 
 	localTag  string
 	localSeq  uint32
@@ -91,6 +92,8 @@ type peer struct {
 	target  URI
 	routes  []string
 	flow    Flow // where it was last heard from
+
+	translated bool // its target is an address behind a NAT
 }
 
 type sentAck struct {
@@ -118,7 +121,7 @@ type Dial struct {
 // Dial sends an INVITE with a new Call-ID. It must be called on the queue.
 func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
-		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.listener.ContactURI(o.ContactUser)}
+		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, home: o.Flow.listener, contactUser: o.ContactUser}
 	d.local = o.From.WithTag(d.localTag)
 	d.peer = peer{address: o.To.WithTag(""), target: o.URI, routes: o.Routes, flow: o.Flow}
 	if !s.register(d) {
@@ -128,7 +131,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	if o.MaxForwards > 0 {
 		req.Set("Max-Forwards", strconv.Itoa(o.MaxForwards))
 	}
-	req.Add("Contact", "<"+d.contact.String()+">")
+	req.Add("Contact", "<"+d.contact().String()+">")
 	req.Fields = append(req.Fields, o.Fields...)
 	req.SetBody(o.ContentType, o.Body)
 	d.invite = d.newClientTx(req, branch, o.Flow, d.onInitial)
@@ -141,10 +144,10 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
 	from, to := in.From(), in.To()
 	d := &Dialog{place: place{in.stack, queue}, user: user, callID: in.CallID(), localTag: newToken(),
-		contact: in.Flow.listener.ContactURI(contactUser)}
+		home: in.Flow.listener, contactUser: contactUser}
 	d.local = to.WithTag(d.localTag)
 	d.remoteSeq, _, _ = in.CSeq()
-	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow}
+	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow, translated: translated(in.Message, in.Flow)}
 	if !in.stack.register(d) {
 		return nil
 	}
@@ -153,6 +156,11 @@ func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog 
 		d.initial.Reply(100, "")
 	})
 	return d
+}
+
+// contact is where the far end reaches this side now.
+func (d *Dialog) contact() URI {
+	return Flow{listener: d.home, remote: d.peer.flow.remote}.ContactURI(d.contactUser)
 }
 
 func contactOf(m *Message, fallback URI) URI {
@@ -200,9 +208,15 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 
 // hop returns where a request within the dialog goes: to the first route or
 // the remote target where that is an address, else to where the peer was last
-// heard from. A connection that still stands is kept. Over TLS the peer must
-// prove the name under which it was called, whatever address it has now.
-func (d *Dialog) hop(p *peer) Flow { return p.flow.Toward(p.target, p.routes, d.name) }
+// heard from, as for a target behind a NAT. A connection that still stands is
+// kept. Over TLS the peer must prove the name under which it was called, whatever
+// address it has now.
+func (d *Dialog) hop(p *peer) Flow {
+	if p.translated && len(p.routes) == 0 {
+		return p.flow
+	}
+	return p.flow.Toward(p.target, p.routes, d.name)
+}
 
 func (d *Dialog) receive(flow Flow, m *Message) {
 	if d.replaced {
@@ -229,6 +243,7 @@ func (d *Dialog) receiveResponse(flow Flow, m *Message) {
 	_, method, _ := m.CSeq()
 	for _, t := range d.clients {
 		if t.branch == via.Branch() && t.req.Method == method {
+			t.flow.learn(via)
 			d.stay(flow)
 			t.receive(m)
 			return
@@ -295,6 +310,8 @@ func (d *Dialog) receiveCancel(flow Flow, m *Message, branch string) {
 func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	for _, t := range d.servers {
 		if t.branch == branch && t.Request.Method == m.Method {
+			via, _ := ParseVia(m.Values("Via")[0])
+			t.follow(flow, via)
 			t.again()
 			return
 		}
@@ -335,7 +352,7 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	}
 	d.remoteSeq = seq
 	if m.Method == "INVITE" || m.Method == "UPDATE" {
-		d.peer.target = contactOf(m, d.peer.target)
+		d.peer.target, d.peer.translated = contactOf(m, d.peer.target), translated(m, flow)
 	}
 	d.peer.flow = flow
 	t := d.newServerTx(flow, m)

@@ -23,7 +23,7 @@ func (d *Dialog) do(proved bool, method, contentType string, body []byte, handle
 	flow := d.hop(&d.peer)
 	req, branch := d.request(method, d.localSeq, &d.peer, flow)
 	if method == "INVITE" || method == "UPDATE" || method == "SUBSCRIBE" {
-		req.Add("Contact", "<"+d.contact.String()+">")
+		req.Add("Contact", "<"+d.contact().String()+">")
 	}
 	req.Fields = append(req.Fields, fields...)
 	req.SetBody(contentType, body)
@@ -155,7 +155,7 @@ func (d *Dialog) AnswerTo(t *ServerTx, contentType string, body []byte, fields .
 
 func (d *Dialog) answer(t *ServerTx, status int, reason, contentType string, body []byte, fields []Field) *Message {
 	res := NewResponse(t.Request, status, reason, d.localTag)
-	res.Add("Contact", "<"+d.contact.String()+">")
+	res.Add("Contact", "<"+d.contact().String()+">")
 	res.Fields = append(res.Fields, fields...)
 	res.SetBody(contentType, body)
 	return res

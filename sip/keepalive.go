@@ -94,9 +94,9 @@ func (k *keeper) run(done <-chan struct{}) {
 // ping sends a keep-alive and returns the connection that takes it, with the
 // reads that it had before.
 func (k *keeper) ping() (c *streamConn, reads uint64) {
-	l := k.flow.listener
-	if l.packet != nil {
-		l.packet.WriteTo(keepAlive, net.UDPAddrFromAddrPort(k.flow.remote))
+	at := k.flow.listener.bound.Load()
+	if at.packet != nil {
+		at.packet.WriteTo(keepAlive, net.UDPAddrFromAddrPort(k.flow.remote))
 		return nil, 0
 	}
 	if c = k.standing(); c != nil {
@@ -112,7 +112,7 @@ func (k *keeper) standing() *streamConn {
 	if c := k.flow.conn; c != nil && !c.isClosed() {
 		return c
 	}
-	return k.flow.listener.streams.standing(peerKey{k.flow.remote, k.flow.name})
+	return k.flow.listener.bound.Load().streams.standing(peerKey{k.flow.remote, k.flow.name})
 }
 
 func closed(c <-chan struct{}) bool {

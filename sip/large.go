@@ -22,7 +22,7 @@ const (
 // that did not answer at all is asked over UDP alone for the next 10 minutes.
 // Responses always go where their request came from.
 func (l *Listener) SetLargeVia(tcp *Listener) error {
-	if tcp != nil && (l.Network != "udp" || tcp.Network != "tcp" || tcp.stack != l.stack || tcp.local.Addr().Is4() != l.local.Addr().Is4()) {
+	if tcp != nil && (l.Network != "udp" || tcp.Network != "tcp" || tcp.stack != l.stack || tcp.Local().Addr().Is4() != l.Local().Addr().Is4()) {
 		return errors.New("sip: large requests of a UDP listener need a TCP listener of the same stack and family")
 	}
 	l.largeVia.Store(tcp)
@@ -86,7 +86,7 @@ func (p place) attempt(f Flow, b []byte, instead func()) {
 			instead()
 		}
 	}
-	f.listener.streams.send(f, outgoing{b: b, claim: claim, fail: func(error) { p.queue.Post(give) }})
+	f.listener.bound.Load().streams.send(f, outgoing{b: b, claim: claim, fail: func(error) { p.queue.Post(give) }})
 	p.after(largeWait, func() {
 		if claim.CompareAndSwap(false, true) {
 			if !given {

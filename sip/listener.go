@@ -29,25 +29,28 @@ type Listener struct {
 	Name    string
 	Network string // "udp", "tcp" or "tls"
 
-	local     netip.AddrPort
-	advertise netip.AddrPort
-	stack     *Stack
-	packet    net.PacketConn
-	streams   *streams
-	largeVia  atomic.Pointer[Listener] // UDP: for what outgrows a datagram
-	shunned   shunned                  // TCP: who lets nobody connect
+	stack    *Stack
+	bound    atomic.Pointer[binding]  // the socket, which Move exchanges
+	largeVia atomic.Pointer[Listener] // UDP: for what outgrows a datagram
+	shunned  shunned                  // TCP: who lets nobody connect
+	mapped   mappings                 // where peers see it
 }
 
 // Local returns the socket's own address.
-func (l *Listener) Local() netip.AddrPort { return l.local }
+func (l *Listener) Local() netip.AddrPort { return l.bound.Load().local }
 
 // Advertised returns the address that Via and Contact name.
-func (l *Listener) Advertised() netip.AddrPort { return l.advertise }
+func (l *Listener) Advertised() netip.AddrPort { return l.bound.Load().advertise }
 
-// ContactURI returns the URI under which a dialog on this listener is reached.
+// datagrams says whether the listener's transport is UDP.
+func (l *Listener) datagrams() bool { return l.Network == "udp" }
+
+// ContactURI returns the URI under which a dialog on this listener is reached by
+// those who see it under its own address; see [Flow.ContactURI].
 func (l *Listener) ContactURI(user string) URI {
-	u := URI{Scheme: "sip", User: user, Host: l.advertise.Addr().String(), Port: int(l.advertise.Port())}
-	if l.packet == nil {
+	at := l.Advertised()
+	u := URI{Scheme: "sip", User: user, Host: at.Addr().String(), Port: int(at.Port())}
+	if !l.datagrams() {
 		u.Params = ";transport=" + l.Network
 	}
 	return u
@@ -56,7 +59,7 @@ func (l *Listener) ContactURI(user string) URI {
 // via is the value of the Via field of a request that leaves from here (RFC
 // 3581: with rport).
 func (l *Listener) via(branch string) string {
-	return "SIP/2.0/" + strings.ToUpper(l.Network) + " " + l.advertise.String() + ";branch=" + branch + ";rport"
+	return "SIP/2.0/" + strings.ToUpper(l.Network) + " " + l.Advertised().String() + ";branch=" + branch + ";rport"
 }
 
 func (l *Listener) defaultPort() uint16 {
@@ -88,20 +91,11 @@ func (l *Listener) FlowTo(remote netip.AddrPort, name string) Flow {
 	return f
 }
 
-func (l *Listener) close() {
-	if l.packet != nil {
-		l.packet.Close()
-	}
-	if l.streams != nil {
-		l.streams.close()
-	}
-}
-
 // readPackets serves a UDP socket until it is closed.
-func (l *Listener) readPackets() {
+func (l *Listener) readPackets(packet net.PacketConn) {
 	buf := make([]byte, MaxMessage+1)
 	for {
-		n, from, err := l.packet.ReadFrom(buf)
+		n, from, err := packet.ReadFrom(buf)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || l.stack.closing() {
 				return
@@ -172,8 +166,8 @@ func (f Flow) Name() string { return f.name }
 
 // Toward returns the path of a request within a dialog whose far end was last
 // heard from on this flow: to the first route or the remote target where that
-// is an address, else on this flow, and always on it while its connection
-// stands. Over TLS the peer must prove to be name.
+// is an address that is reached from there, else on this flow, and always on it
+// while its connection stands. Over TLS the peer must prove to be name.
 func (f Flow) Toward(target URI, routes []string, name string) Flow {
 	if len(routes) > 0 {
 		if a, err := ParseAddress(routes[0]); err == nil {
@@ -184,27 +178,28 @@ func (f Flow) Toward(target URI, routes []string, name string) Flow {
 		return f
 	}
 	addr, ok := target.Addr()
-	if !ok || addr.Is4() != f.listener.local.Addr().Is4() {
+	if !ok || addr.Is4() != f.listener.Local().Addr().Is4() || unreachable(addr, f.remote.Addr()) {
 		return f
 	}
 	return f.listener.FlowTo(netip.AddrPortFrom(addr, uint16(target.Port)), name)
 }
 
 // reliable says whether the transport repeats by itself what was lost.
-func (f Flow) reliable() bool { return f.listener != nil && f.listener.packet == nil }
+func (f Flow) reliable() bool { return f.listener != nil && !f.listener.datagrams() }
 
 func (f Flow) secure() bool { return f.Network() == "tls" }
 
 // send writes one message. fail is called, on any goroutine and at most once,
 // when it could not be sent.
 func (f Flow) send(b []byte, fail func(error)) {
-	if f.listener.packet != nil {
-		if _, err := f.listener.packet.WriteTo(b, net.UDPAddrFromAddrPort(f.remote)); err != nil && fail != nil {
+	at := f.listener.bound.Load()
+	if at.packet != nil {
+		if _, err := at.packet.WriteTo(b, net.UDPAddrFromAddrPort(f.remote)); err != nil && fail != nil {
 			fail(err)
 		}
 		return
 	}
-	f.listener.streams.send(f, outgoing{b: b, fail: fail})
+	at.streams.send(f, outgoing{b: b, fail: fail})
 }
 
 // respondTo returns the flow on which a response to a request that came over

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -74,60 +73,19 @@ func NewStack(o Options) *Stack {
 
 // Listen serves a socket. Errors are those of an option that is wrong.
 func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
-	l := &Listener{Name: o.Name, stack: s, packet: o.Packet}
-	switch {
-	case o.Packet != nil && o.Stream == nil && o.TLS == nil:
-		ua, ok := o.Packet.LocalAddr().(*net.UDPAddr)
-		if !ok {
-			return nil, fmt.Errorf("sip: listener %s: not a UDP address: %v", o.Name, o.Packet.LocalAddr())
-		}
-		l.Network, l.local = "udp", ua.AddrPort()
-		if c, ok := o.Packet.(interface{ SetReadBuffer(int) error }); ok {
-			c.SetReadBuffer(packetBuffer) // as much as the system allows
-		}
-	case o.Stream != nil && o.Packet == nil:
-		ta, ok := o.Stream.Addr().(*net.TCPAddr)
-		if !ok {
-			return nil, fmt.Errorf("sip: listener %s: not a TCP address: %v", o.Name, o.Stream.Addr())
-		}
-		l.Network, l.local = "tcp", ta.AddrPort()
-		if o.TLS != nil {
-			if err := o.TLS.check(); err != nil {
-				return nil, fmt.Errorf("sip: listener %s: %w", o.Name, err)
-			}
-			l.Network = "tls"
-		}
-	default:
-		return nil, fmt.Errorf("sip: listener %s: needs either a packet or a stream socket, and TLS a stream socket", o.Name)
-	}
-	l.local = netip.AddrPortFrom(l.local.Addr().Unmap(), l.local.Port())
-	if l.advertise = o.Advertise; !l.advertise.IsValid() {
-		l.advertise = l.local
-	}
-	if l.advertise.Addr().IsUnspecified() {
-		return nil, fmt.Errorf("sip: listener %s: %v is no address that a peer can answer; bind one specific address", o.Name, l.advertise)
-	}
-	if o.Stream != nil {
-		l.streams = newStreams(l, o.Stream, o.Dial)
-		if o.TLS != nil {
-			l.streams.secure = newSecure(o.TLS)
-		}
+	l := &Listener{Name: o.Name, stack: s}
+	at, err := l.bind(o)
+	if err != nil {
+		return nil, fmt.Errorf("sip: listener %s: %w", o.Name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, net.ErrClosed
 	}
+	l.bound.Store(at)
 	s.listeners = append(s.listeners, l)
-	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		if l.packet != nil {
-			l.readPackets()
-		} else {
-			l.streams.accept()
-		}
-	}()
+	s.serve(l, at)
 	return l, nil
 }
 
@@ -147,7 +105,7 @@ func (s *Stack) Close() {
 	}
 	s.mu.Unlock()
 	for _, l := range listeners {
-		l.close()
+		l.bound.Load().close()
 	}
 	s.wg.Wait()
 	for _, d := range dialogs {

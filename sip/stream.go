@@ -75,9 +75,8 @@ type outgoing struct {
 	claim *atomic.Bool // not nil: who sets it first sends the message
 }
 
-func newStreams(l *Listener, ln net.Listener, dial func(context.Context, netip.AddrPort) (net.Conn, error)) *streams {
+func newStreams(l *Listener, local netip.Addr, ln net.Listener, dial func(context.Context, netip.AddrPort) (net.Conn, error)) *streams {
 	if dial == nil {
-		local := l.local.Addr()
 		dial = func(ctx context.Context, remote netip.AddrPort) (net.Conn, error) {
 			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: local.AsSlice()}}
 			return d.DialContext(ctx, "tcp", remote.String())
@@ -90,7 +89,7 @@ func (s *streams) accept() {
 	for {
 		conn, err := s.ln.Accept()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || s.l.stack.closing() {
+			if errors.Is(err, net.ErrClosed) || s.gone() || s.l.stack.closing() {
 				return
 			}
 			time.Sleep(10 * time.Millisecond) // out of descriptors: do not spin
@@ -231,6 +230,12 @@ func (s *streams) standing(to peerKey) *streamConn {
 }
 
 func (s *streams) close() {
+	s.hangUp()
+	s.wg.Wait()
+}
+
+// hangUp closes everything and waits for nothing.
+func (s *streams) hangUp() {
 	s.ln.Close()
 	s.mu.Lock()
 	s.closed = true
@@ -242,7 +247,6 @@ func (s *streams) close() {
 	for _, c := range conns {
 		c.close()
 	}
-	s.wg.Wait()
 }
 
 func (c *streamConn) isClosed() bool {

@@ -319,9 +319,9 @@ func TestTCPResponseBehindAClosedConnection(t *testing.T) {
 }
 
 func connections(l *Listener) int {
-	l.streams.mu.Lock()
-	defer l.streams.mu.Unlock()
-	return len(l.streams.conns)
+	l.bound.Load().streams.mu.Lock()
+	defer l.bound.Load().streams.mu.Unlock()
+	return len(l.bound.Load().streams.conns)
 }
 
 // Requests of several dialogs to one peer share a connection, also when they

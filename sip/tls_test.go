@@ -342,7 +342,7 @@ func TestTLSClientCertificates(t *testing.T) {
 					o.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
 				}
 				s, l, _ := tlsStack(t, nil, o)
-				l.streams.secure.calling.MaxVersion = version
+				l.bound.Load().streams.secure.calling.MaxVersion = version
 				err := refusal(t, s, l.FlowTo(peer.Local(), "bob.example"))
 				switch {
 				case tt.want == "" && err != nil:

@@ -96,6 +96,23 @@ func (d *daemon) announce(out io.Writer) {
 	}
 }
 
+// moved tells that this machine has another address: to a person at one computer
+// with all that has to be entered, where it is another one now.
+func (n *notices) moved(d *daemon, from, to socket) {
+	if !n.person || to.network != "udp" {
+		return // the log has it
+	}
+	n.write(func(out io.Writer) {
+		was, is := from.shown(), to.shown()
+		fmt.Fprintf(out, "%s the address has changed from %v to %v; calls go on\n", to.moved.Format("15:04:05"), was, is)
+		if d.cfg.Listeners[to.listener].Side == policy.Inside {
+			d.announce(out)
+		} else {
+			fmt.Fprintf(out, "  Others now reach you as sip:NAME@%v.\n", is)
+		}
+	})
+}
+
 // place is one address that is listened at.
 type place struct {
 	side            policy.Side
@@ -106,7 +123,7 @@ type place struct {
 // places are the sockets, those of one address together.
 func (d *daemon) places() []place {
 	var places []place
-	for _, s := range d.sockets {
+	for _, s := range d.opened() {
 		if n := len(places) - 1; n >= 0 && places[n].addr == s.addr {
 			places[n].networks = append(places[n].networks, s.network)
 			continue

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/sipward/sipward/b2bua"
@@ -16,6 +18,7 @@ import (
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sas/attest"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/store"
 )
@@ -32,11 +35,13 @@ type daemon struct {
 	cfg       *configs.Config
 	log       *slog.Logger
 	started   time.Time
-	sockets   []socket
-	state     store.Store  // nil: registrations end with the process
-	stateFile string       // "" likewise
-	phones    *phones      // nil where none can register
-	api       net.Listener // nil where the configuration turns it off
+	sockets   []socket             // see opened
+	mu        sync.Mutex           // guards sockets once the proxy runs: they move
+	state     store.Store          // nil: registrations end with the process
+	stateFile string               // "" likewise
+	identity  *attest.IdentityKeys // nil where no state is kept
+	phones    *phones              // nil where none can register
+	api       net.Listener         // nil where the configuration turns it off
 	engine    *media.Engine
 	tests     *tests         // nil without test addresses
 	record    *record.Writer // nil where none is kept
@@ -71,6 +76,9 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		return d, err
 	}
 	if d.state, d.stateFile, err = openState(cfg, log); err != nil {
+		return d, err
+	}
+	if d.identity, err = openIdentity(cfg, log); err != nil {
 		return d, err
 	}
 	if d.phones, err = openPhones(cfg, d.state, log); err != nil {
@@ -167,6 +175,7 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Advertise: s.advertise,
 			Networks:  l.Networks,
 			PeersOnly: l.Accept == configs.AcceptPeers,
+			Moves:     mayMove(l),
 			Accounts:  b2bua.Accounts(l.Accounts),
 		})
 	}
@@ -192,6 +201,37 @@ func (d *daemon) advertise(l configs.AddressLookup) error {
 		}
 	}
 	return nil
+}
+
+// opened are the sockets as they are now.
+func (d *daemon) opened() []socket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.sockets)
+}
+
+// socketsOf are those of some transports of a listener, in the order of the
+// transports.
+func (d *daemon) socketsOf(listener int, transports []string) (found []socket) {
+	for _, t := range transports {
+		for _, s := range d.opened() {
+			if s.listener == listener && s.network == t {
+				found = append(found, s)
+			}
+		}
+	}
+	return found
+}
+
+// replace puts a socket in another's place.
+func (d *daemon) replace(old, s socket) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.sockets {
+		if d.sockets[i].listener == old.listener && d.sockets[i].network == old.network {
+			d.sockets[i] = s
+		}
+	}
 }
 
 func (d *daemon) openAPI() error {
@@ -238,13 +278,9 @@ func (d *daemon) serveAPI() error {
 // status says how the daemon is, but for its calls, which the console counts.
 func (d *daemon) status() console.Status {
 	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked(), Trunks: d.proxy.Trunks()}
-	for _, sock := range d.sockets {
+	for _, sock := range d.opened() {
 		l := d.cfg.Listeners[sock.listener]
-		shown := sock.advertise
-		if !shown.IsValid() {
-			shown = sock.addr
-		}
-		s.Listeners = append(s.Listeners, console.ListenerStatus{Name: l.Name, Side: string(l.Side), Network: sock.network, Address: sock.addr.String(), Advertise: shown.String()})
+		s.Listeners = append(s.Listeners, console.ListenerStatus{Name: l.Name, Side: string(l.Side), Network: sock.network, Address: sock.addr.String(), Advertise: sock.shown().String(), Moved: sock.moved})
 	}
 	if d.phones != nil {
 		n := len(d.phones.registrar.All())
@@ -316,7 +352,7 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 	if d.record != nil {
 		errs = append(errs, d.record.Close())
 	}
-	for _, s := range d.sockets {
+	for _, s := range d.opened() {
 		s.close() // the proxy has closed those that it took
 	}
 	if d.phones != nil {
@@ -328,6 +364,9 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		}
 	}
 	d.tests.close()
+	if d.identity != nil {
+		d.identity.Close()
+	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}

@@ -71,6 +71,7 @@ func run(ctx context.Context, cfg *configs.Config, out io.Writer, log *slog.Logg
 	}
 	log.Info("started", "version", version(), "configuration", cfg.File)
 	notices.write(d.announce)
+	d.follow(ctx, func(from, to socket) { notices.moved(d, from, to) })
 	<-ctx.Done()
 	log.Info("stopping", "calls", d.proxy.Counters().Active)
 	end, cancel := context.WithTimeout(context.Background(), shutdownTime)

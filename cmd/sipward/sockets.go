@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/sipward/sipward/configs"
 )
@@ -18,6 +19,7 @@ type socket struct {
 	advertise netip.AddrPort // what messages name instead, the zero value for addr
 	packet    net.PacketConn
 	stream    net.Listener
+	moved     *time.Time // when addr or advertise changed last; nil: never
 }
 
 func (s socket) close() {
@@ -27,6 +29,14 @@ func (s socket) close() {
 	if s.stream != nil {
 		s.stream.Close()
 	}
+}
+
+// shown is the address that messages name.
+func (s socket) shown() netip.AddrPort {
+	if s.advertise.IsValid() {
+		return s.advertise
+	}
+	return s.addr
 }
 
 // freePortTries bounds the search for a port that is free for every transport.

@@ -75,6 +75,9 @@ func writeStatus(out io.Writer, s console.Status) error {
 		if l.Advertise != l.Address {
 			shown = ", known to others as " + cell(l.Advertise)
 		}
+		if l.Moved != nil {
+			shown += ", since " + l.Moved.Local().Format("Jan 2 15:04:05")
+		}
 		fmt.Fprintf(w, "listener\t%s\t%s %s %s%s\n", cell(l.Name), cell(l.Side), cell(l.Address), cell(l.Network), shown)
 	}
 	phones := "cannot register here"

@@ -43,7 +43,7 @@ func (d *daemon) openTests(suites []keyexchange.Suite) (routes []route.Route, er
 		return nil, nil
 	}
 	inside := netip.Addr{}
-	for _, s := range d.sockets {
+	for _, s := range d.opened() {
 		if d.cfg.Listeners[s.listener].Side == policy.Inside && !inside.IsValid() {
 			inside = s.addr.Addr()
 		}
@@ -62,11 +62,11 @@ func (d *daemon) openTests(suites []keyexchange.Suite) (routes []route.Route, er
 // outside address does not arrive there, beside the outside listener.
 func (d *daemon) openFarEnd(suites []keyexchange.Suite) (err error) {
 	network := farTransport(d.cfg)
-	i := slices.IndexFunc(d.sockets, func(s socket) bool { return s.network == network && d.outside(s) })
+	i := slices.IndexFunc(d.opened(), func(s socket) bool { return s.network == network && d.outside(s) })
 	if i < 0 {
 		return nil
 	}
-	outside := d.sockets[i].addr.Addr()
+	outside := d.opened()[i].addr.Addr()
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	if outside.Is6() {
 		loopback = netip.IPv6Loopback()
@@ -78,10 +78,10 @@ func (d *daemon) openFarEnd(suites []keyexchange.Suite) (err error) {
 	d.tests.far, err = demo.NewFarEnd(demo.FarEndOptions{
 		Transport: network, Outside: d.tests.at, Inside: loopback, Groups: d.cfg.Crypto.Groups, Suites: suites, Log: d.log,
 		Accept: func(from netip.Addr) bool {
-			return slices.ContainsFunc(d.sockets, func(s socket) bool { return d.outside(s) && s.addr.Addr() == from })
+			return slices.ContainsFunc(d.opened(), func(s socket) bool { return d.outside(s) && s.addr.Addr() == from })
 		},
 		Here: func(named netip.AddrPort) netip.AddrPort {
-			for _, s := range d.sockets {
+			for _, s := range d.opened() {
 				if d.outside(s) && s.network == network && s.advertise == named {
 					return s.addr
 				}
@@ -138,7 +138,7 @@ func reaches(from, to netip.Addr) bool {
 // names are the hosts that stand for this sipward.
 func (d *daemon) names() []string {
 	var hosts []string
-	for _, s := range d.sockets {
+	for _, s := range d.opened() {
 		hosts = append(hosts, bracket(s.addr.Addr()))
 		if s.advertise.IsValid() {
 			hosts = append(hosts, bracket(s.advertise.Addr()))
@@ -268,7 +268,7 @@ func (d *daemon) home() string {
 	if domains := d.cfg.Registrar.Domains; len(domains) > 0 {
 		return domains[0]
 	}
-	for _, s := range d.sockets {
+	for _, s := range d.opened() {
 		if d.cfg.Listeners[s.listener].Side == policy.Inside {
 			return s.addr.String()
 		}

@@ -2,11 +2,13 @@ package memnet
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +168,39 @@ func TestRulesAndTaps(t *testing.T) {
 		}
 		if seen[6].From.Addr().String() != "198.51.100.66" {
 			t.Errorf("forged source shown as %v", seen[6].From)
+		}
+	})
+}
+
+func TestAddressTakenAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := New(Options{Delay: time.Second})
+		defer n.Close()
+		a, b := open(t, n, alice), open(t, n, bob)
+		write(t, b, alice, "on its way")
+		n.TakeAway(alice.Addr())
+		if _, err := a.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(bob)); !errors.Is(err, syscall.ENETUNREACH) {
+			t.Errorf("written from an address that is gone: %v", err)
+		}
+		if _, err := n.ListenPacket(netip.AddrPortFrom(alice.Addr(), 1)); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			t.Errorf("opened at an address that is gone: %v", err)
+		}
+		write(t, b, alice, "to nobody")
+		if got := drain(t, a); len(got) != 0 {
+			t.Errorf("heard %q", got)
+		}
+		if err := a.SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		n.GiveBack(alice.Addr())
+		write(t, b, alice, "again")
+		if got, _ := read(t, a); got != "again" {
+			t.Errorf("read %q", got)
+		}
+		write(t, a, bob, "back")
+		if got, _ := read(t, b); got != "back" {
+			t.Errorf("read %q", got)
 		}
 	})
 }

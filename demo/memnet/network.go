@@ -57,6 +57,10 @@ type Verdict struct {
 	Delay   time.Duration // that much later than otherwise, and later ones may overtake it
 	Copies  int           // that many further copies
 	Payload []byte        // not nil: arrives in place of what was written
+
+	// Valid: it arrives from there, or there, as behind a router that translates
+	// addresses.
+	From, To netip.AddrPort
 }
 
 // A Rule judges a datagram before chance does. It must not keep or change b,
@@ -84,7 +88,7 @@ type Stats struct {
 	Duplicated uint64 // further copies, by chance or by a rule
 	Reordered  uint64 // held back by chance
 	QueueFull  uint64 // dropped because the receiver did not read
-	NoSocket   uint64 // nobody listened at the destination when they arrived
+	NoSocket   uint64 // nobody listened at the destination when they arrived, or it was taken away
 }
 
 // Network joins sockets. It is safe for concurrent use.
@@ -101,6 +105,7 @@ type Network struct {
 	closed  bool
 	sockets map[netip.AddrPort]*Conn
 	links   map[linkKey]*link
+	gone    map[netip.Addr]bool // taken away
 	transit transit
 	order   uint64      // of the last parcel
 	timer   *time.Timer // fires when the first datagram in transit is due
@@ -129,6 +134,7 @@ func New(o Options) *Network {
 		opts:    o,
 		sockets: make(map[netip.AddrPort]*Conn),
 		links:   make(map[linkKey]*link),
+		gone:    make(map[netip.Addr]bool),
 	}
 }
 
@@ -150,6 +156,9 @@ func (n *Network) ListenPacket(addr netip.AddrPort) (net.PacketConn, error) {
 	defer n.mu.Unlock()
 	if n.closed {
 		return fail(net.ErrClosed)
+	}
+	if n.gone[addr.Addr()] {
+		return fail(os.NewSyscallError("bind", syscall.EADDRNOTAVAIL))
 	}
 	if addr.Port() == 0 {
 		for port := firstDynamicPort; port <= lastDynamicPort; port++ {
@@ -196,6 +205,21 @@ func (n *Network) Tap(f func(Datagram)) (remove func()) {
 // spares it; it takes [Options.Delay].
 func (n *Network) Inject(from, to netip.AddrPort, b []byte) error {
 	return n.write(plainAddr(from), plainAddr(to), b, true)
+}
+
+// TakeAway takes an address from whoever has it, as when a laptop leaves a
+// network: sockets there stay open and hear nothing more, also of what is in
+// transit, and writing fails with ENETUNREACH. Nothing can be opened there until
+// GiveBack.
+func (n *Network) TakeAway(addr netip.Addr) { n.setGone(addr, true) }
+
+// GiveBack undoes TakeAway.
+func (n *Network) GiveBack(addr netip.Addr) { n.setGone(addr, false) }
+
+func (n *Network) setGone(addr netip.Addr, gone bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.gone[addr.Unmap()] = gone
 }
 
 // Stats returns the counters as they stand.

@@ -74,6 +74,12 @@ func (n *Network) write(from, to netip.AddrPort, b []byte, injected bool) error 
 	for _, tap := range n.taps {
 		(*tap)(Datagram{Time: now, From: from, To: to, Payload: bytes.Clone(written), Copies: len(f.dues)})
 	}
+	if v.From.IsValid() {
+		from = plainAddr(v.From)
+	}
+	if v.To.IsValid() {
+		to = plainAddr(v.To)
+	}
 	n.send(from, to, f)
 	return nil
 }
@@ -84,6 +90,9 @@ func (n *Network) decide(now time.Time, from, to netip.AddrPort, payload []byte,
 	defer n.mu.Unlock()
 	if n.closed {
 		return fate{}, net.ErrClosed
+	}
+	if n.gone[from.Addr()] && !injected {
+		return fate{}, os.NewSyscallError("sendto", syscall.ENETUNREACH)
 	}
 	n.stats.Written++
 	f := fate{payload: payload}
@@ -163,7 +172,7 @@ func (n *Network) deliver() {
 	for len(n.transit) > 0 && !n.transit[0].due.After(now) {
 		p := heap.Pop(&n.transit).(parcel)
 		c := n.sockets[p.to]
-		if c == nil {
+		if c == nil || n.gone[p.to.Addr()] {
 			n.stats.NoSocket++
 			continue
 		}

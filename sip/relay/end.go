@@ -17,17 +17,18 @@ type end struct {
 	local, remote sip.Address
 	target        sip.URI // of requests
 	routes        []string
-	flow          sip.Flow // where the far end was last heard from
-	name          string   // over TLS: whom it must prove to be
-	contact       sip.URI
-	seq           uint32 // of the last request of this side
-	heard         uint32 // of the last request of the far end
+	flow          sip.Flow      // where the far end was last heard from
+	name          string        // over TLS: whom it must prove to be
+	home          *sip.Listener // where the far end reaches this side
+	user          string        // as whom
+	seq           uint32        // of the last request of this side
+	heard         uint32        // of the last request of the far end
 }
 
 // newEnd begins a dialog towards a destination.
 func newEnd(w Way) *end {
 	e := &end{callID: token() + token(), tag: token(), local: w.From, remote: w.To, target: w.URI, routes: w.Routes, flow: w.Flow, name: w.Flow.Name()}
-	e.contact = w.Flow.Listener().ContactURI(w.From.URI.User)
+	e.home, e.user = w.Flow.Listener(), w.From.URI.User
 	return e
 }
 
@@ -36,10 +37,13 @@ func endOf(in *sip.Incoming) *end {
 	e := &end{callID: in.CallID(), tag: token(), far: in.From().Tag(), local: in.To(), remote: in.From(), target: in.From().URI,
 		routes: in.Values("Record-Route"), flow: in.Flow}
 	e.heard, _, _ = in.CSeq()
-	e.contact = in.Flow.Listener().ContactURI(in.URI.User)
+	e.home, e.user = in.Flow.Listener(), in.URI.User
 	e.retarget(in.Message)
 	return e
 }
+
+// contact is where the far end reaches this side now: listeners may move.
+func (e *end) contact() sip.URI { return e.home.Flow(e.flow.Remote()).ContactURI(e.user) }
 
 // retarget takes the far end's Contact, where it has one (RFC 3261 section 12.2).
 func (e *end) retarget(m *sip.Message) {
@@ -67,7 +71,7 @@ func (e *end) request(method string, forwards int, agent string) *sip.Message {
 		m.Add("User-Agent", agent)
 	}
 	if method == "SUBSCRIBE" || method == "NOTIFY" {
-		m.Add("Contact", "<"+e.contact.String()+">")
+		m.Add("Contact", "<"+e.contact().String()+">")
 	}
 	return m
 }

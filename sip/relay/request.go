@@ -197,7 +197,7 @@ func (q *Request) accept(e *end, res *sip.Message) {
 			return
 		}
 		tag = q.sub.subscriber.tag
-		fields = []sip.Field{{Name: "Contact", Value: "<" + q.sub.subscriber.contact.String() + ">"}}
+		fields = []sip.Field{{Name: "Contact", Value: "<" + q.sub.subscriber.contact().String() + ">"}}
 	}
 	q.end()
 	q.tx.Respond(answer(q.tx, res, tag, &q.o, fields...))

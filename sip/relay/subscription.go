@@ -243,7 +243,7 @@ func (s *subscription) passed(tx *sip.ServerTx, to *end, o *Onward, res *sip.Mes
 		if res.Status < 300 {
 			to.retarget(res)
 			if !notify {
-				fields = []sip.Field{{Name: "Contact", Value: "<" + s.subscriber.contact.String() + ">"}}
+				fields = []sip.Field{{Name: "Contact", Value: "<" + s.subscriber.contact().String() + ">"}}
 			}
 		}
 		tx.Respond(answer(tx, res, "", o, fields...))

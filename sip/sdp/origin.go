@@ -1,6 +1,9 @@
 package sdp
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // originFields finds the fields of an o= value (RFC 8866 §5.2) and, among them,
 // where nettype stands: behind a user name that holds spaces it is not the
@@ -25,6 +28,25 @@ func readOrigin(v string) (addr string, ok bool) {
 		return "", false
 	}
 	return v[f[n+2].from:f[n+2].to], true
+}
+
+// Version is the version of the description (RFC 8866 section 5.2), which has to
+// grow by one with each change of it (RFC 3264 section 8); not ok where the line
+// is not there or the field is no number of 64 bits.
+func (s *Session) Version() (version uint64, ok bool) {
+	for _, l := range s.lines {
+		if l.kind != 'o' {
+			continue
+		}
+		v := l.value()
+		f, n := originFields(v)
+		if n < 3 {
+			return 0, false
+		}
+		version, err := strconv.ParseUint(v[f[n-1].from:f[n-1].to], 10, 64)
+		return version, err == nil
+	}
+	return 0, false
 }
 
 // origin is the value of an o= line with the new address, and with the new user,

@@ -30,6 +30,8 @@ var (
 	outsideB     = netip.MustParseAddrPort("198.51.100.1:5060")
 	insideB      = netip.MustParseAddrPort("10.2.0.1:5062")
 	bobPhone     = netip.MustParseAddrPort("10.2.0.2:5060")
+	awayA        = netip.MustParseAddrPort("203.0.113.1:5060") // where the outside listeners move to
+	awayB        = netip.MustParseAddrPort("203.0.113.2:5060")
 	strangerAddr = netip.MustParseAddrPort("203.0.113.66:5060")
 )
 
@@ -50,7 +52,8 @@ type house struct {
 
 type worldOptions struct {
 	net          memnet.Options
-	modeA, modeB policy.Mode // between the houses; "": require
+	outsideA     netip.AddrPort // zero: the usual one
+	modeA, modeB policy.Mode    // between the houses; "": require
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
@@ -58,6 +61,7 @@ type worldOptions struct {
 	routesA      []string     // before the usual ones: pattern, target, side
 	optionsA     func(*b2bua.Options)
 	optionsB     func(*b2bua.Options)
+	at           func(netip.AddrPort) netip.AddrPort // where somebody is instead; nil: as above
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -69,14 +73,21 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if o.modeB == "" {
 		o.modeB = policy.Require
 	}
-	w.a = w.house("a", insideA, outsideA, o.modeA, o, append(o.routesA, []string{
-		"*@b.example", "sip:" + outsideB.String(), "outside",
-		"alice", "sip:alice@" + alicePhone.String(), "inside"}...))
-	w.b = w.house("b", insideB, outsideB, o.modeB, o, []string{
-		"bob", "sip:bob@" + bobPhone.String(), "inside",
-		"*@a.example", "sip:" + outsideA.String(), "outside"})
-	w.alice = w.phone("alice", alicePhone, insideA)
-	w.bob = w.phone("bob", bobPhone, insideB)
+	if !o.outsideA.IsValid() {
+		o.outsideA = outsideA
+	}
+	at := o.at
+	if at == nil {
+		at = func(ap netip.AddrPort) netip.AddrPort { return ap }
+	}
+	w.a = w.house("a", at(insideA), at(o.outsideA), o.modeA, o, append(o.routesA, []string{
+		"*@b.example", "sip:" + at(outsideB).String(), "outside",
+		"alice", "sip:alice@" + at(alicePhone).String(), "inside"}...))
+	w.b = w.house("b", at(insideB), at(outsideB), o.modeB, o, []string{
+		"bob", "sip:bob@" + at(bobPhone).String(), "inside",
+		"*@a.example", "sip:" + at(o.outsideA).String(), "outside"})
+	w.alice = w.phone("alice", at(alicePhone), at(insideA))
+	w.bob = w.phone("bob", at(bobPhone), at(insideB))
 	return w
 }
 
@@ -240,7 +251,11 @@ func (w *world) phone(name string, at, proxy netip.AddrPort, setup ...func(*phon
 }
 
 func phoneSDP(addr netip.Addr, port int) string {
-	return fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %[1]v\r\ns=-\r\nc=IN IP4 %[1]v\r\nt=0 0\r\nm=audio %[2]d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n", addr, port)
+	family := "IP4"
+	if addr.Is6() {
+		family = "IP6"
+	}
+	return fmt.Sprintf("v=0\r\no=- 1 1 IN %[3]s %[1]v\r\ns=-\r\nc=IN %[3]s %[1]v\r\nt=0 0\r\nm=audio %[2]d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n", addr, port, family)
 }
 
 func (p *phone) close() {
@@ -316,7 +331,7 @@ func (p *phone) learn(m *sip.Message) {
 			port = strings.Fields(l)[1]
 		}
 	}
-	if ap, err := netip.ParseAddrPort(addr + ":" + port); err == nil {
+	if ap, err := netip.ParseAddrPort(net.JoinHostPort(addr, port)); err == nil {
 		p.media.Store(&ap)
 	}
 }

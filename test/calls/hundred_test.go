@@ -309,6 +309,10 @@ func (b *bee) OnAnswer(res *sip.Message) {
 }
 func (b *bee) OnRefused(*sip.Message, error) {}
 func (b *bee) OnRequest(tx *sip.ServerTx) {
+	if tx.Request.Method == "INVITE" {
+		b.dialog.AnswerTo(tx, "application/sdp", b.sdp())
+		return
+	}
 	tx.Reply(200, "")
 	if tx.Request.Method == "BYE" {
 		b.dialog.Closed()

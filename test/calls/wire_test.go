@@ -10,8 +10,9 @@ import (
 
 // between says whether a datagram crosses the network between the houses.
 func between(from, to netip.AddrPort) bool {
-	a, b := outsideA.Addr(), outsideB.Addr()
-	return from.Addr() == a && to.Addr() == b || from.Addr() == b && to.Addr() == a
+	isA := func(ap netip.AddrPort) bool { return ap.Addr() == outsideA.Addr() || ap.Addr() == awayA.Addr() }
+	isB := func(ap netip.AddrPort) bool { return ap.Addr() == outsideB.Addr() || ap.Addr() == awayB.Addr() }
+	return isA(from) && isB(to) || isB(from) && isA(to)
 }
 
 func isSIP(b []byte) bool {
