@@ -205,3 +205,37 @@ func TestExchangePassesThroughLoss(t *testing.T) {
 		w.passedThrough(t)
 	})
 }
+
+// The office's address outside changes, and then the workstation's: the call
+// goes on, and what tells of the move holds nothing of the exchange.
+func TestPassingFollowsMoves(t *testing.T) {
+	t.Parallel()
+	inThree(t, prefers, policy.Require, func(t *testing.T, w *three) {
+		readable := w.tapBeyond()
+		w.carol.call("sip:bob@b.example")
+		w.carol.await("answered")
+		w.bob.await("acked")
+		w.chat(10)
+		var told []string
+		w.net.Tap(func(d memnet.Datagram) {
+			if isSIP(d.Payload) && strings.Contains(string(d.Payload), "a=dh-") {
+				told = append(told, string(d.Payload))
+			}
+		})
+		sas, _, _ := w.views()
+		w.moves(w.a, outsideA, awayA, 0)
+		time.Sleep(5 * time.Second)
+		if b, c := w.chat(20); b != 20 || c != 20 {
+			t.Errorf("the office moved: bob heard %d, carol %d of 20", b, c)
+		}
+		w.moves(w.w, outsideW, netip.MustParseAddrPort("10.1.0.10:5060"), 0)
+		time.Sleep(5 * time.Second)
+		if b, c := w.chat(20); b != 20 || c != 20 {
+			t.Errorf("the workstation moved: bob heard %d, carol %d of 20", b, c)
+		}
+		w.passedThrough(t)
+		if now, _, _ := w.views(); now.SASWords != sas.SASWords || len(told) != 0 || *readable != 0 {
+			t.Errorf("SAS %q and %q, %d packets readable, told: %v", sas.SASWords, now.SASWords, *readable, told)
+		}
+	})
+}

@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
 	"github.com/sipward/sipward/media/srtp"
 	"github.com/sipward/sipward/policy"
@@ -209,4 +211,32 @@ func TestPhoneWithUnusableSDES(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The address of the sipward inside changes: the phone is told, with the key
+// that it has.
+func TestPhoneWithSDESFollowsAMove(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+		p := &srtpPhone{phone: w.alice, suite: srtp.Suites()[0]}
+		p.newKey()
+		w.alice.body = p.sdp
+		w.up()
+		p.learnKey(w.alice.answer.Body)
+		p.converse(w, 10)
+		key := p.theirs
+		w.net.TakeAway(insideA.Addr())
+		next := netip.MustParseAddrPort("10.1.0.77:5062")
+		if err := w.a.proxy.Move("phones", "udp", b2bua.Place{Packet: w.listen(next)}); err != nil {
+			t.Fatal(err)
+		}
+		w.alice.await("acked")
+		p.learnKey(w.alice.reinvited.Body)
+		if to := w.alice.media.Load(); to.Addr() != next.Addr() || p.theirs != key {
+			t.Errorf("told %v, the same key: %v", to, p.theirs == key)
+		}
+		if b, a := p.converse(w, 20); b != 20 || a != 20 {
+			t.Errorf("bob heard %d, alice %d of 20", b, a)
+		}
+	})
 }
