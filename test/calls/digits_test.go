@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sipward/sipward/policy"
@@ -51,6 +52,7 @@ func TestDigitsUnderTheListenersNumber(t *testing.T) {
 					time.Sleep(20 * time.Millisecond)
 				}
 				time.Sleep(time.Second)
+				synctest.Wait()
 				for p, want := range map[*phone]string{w.alice: "\x00\x0d\x65", w.bob: "\x00\x0d\x61"} {
 					var got []byte
 					for len(p.heard) > 0 {

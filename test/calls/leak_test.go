@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sipward/sipward/demo/memnet"
@@ -57,6 +58,7 @@ func TestCanonicalNamesStayInside(t *testing.T) {
 				w.alice.rtcpTo(sdes(0xA1, cname, name))
 				w.alice.rtcpTo(sdes(0xA1, cname, name))
 				time.Sleep(time.Second)
+				synctest.Wait()
 				reports := map[string]int{}
 				for where, seen := range map[string][]string{"outside": outside, "at bob's phone": beyond} {
 					for _, s := range seen {

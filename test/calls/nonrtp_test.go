@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sipward/sipward/demo/memnet"
@@ -98,6 +99,7 @@ func TestFaxIsRelayedOrRefused(t *testing.T) {
 					stranger.WriteTo([]byte("page 3"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(outsideB.Addr(), uint16(port))))
 				}
 				time.Sleep(time.Second)
+				synctest.Wait()
 				if len(bobFax)+len(aliceFax) != 0 || stray != 2 {
 					t.Errorf("a stranger's page arrived; %d pages crossed", stray)
 				}
@@ -226,6 +228,7 @@ func TestRTCPMuxOnOneSide(t *testing.T) {
 		w.bob.rtcpTo(sdes(0xB2, "b", ""))
 		w.alice.rtp.WriteTo(sdes(0xA1, "a", ""), net.UDPAddrFromAddrPort(*w.alice.media.Load()))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if at[netip.AddrPortFrom(alicePhone.Addr(), 4000)] != 1 || at[netip.AddrPortFrom(bobPhone.Addr(), 4001)] != 1 {
 			t.Errorf("reports arrived at %v", at)
 		}

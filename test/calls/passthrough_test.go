@@ -72,6 +72,7 @@ func (w *three) chat(n int) (bobHeard, carolHeard int) {
 	<-done
 	w.seq += uint16(n)
 	time.Sleep(500 * time.Millisecond)
+	synctest.Wait()
 	return len(w.bob.heard) - b, len(w.carol.heard) - c
 }
 
