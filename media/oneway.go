@@ -42,7 +42,8 @@ func (k *keyring) changeOne(keys Keys, now time.Duration) error {
 			return err
 		}
 		erase(&k.old)
-		k.old, k.oldTill, k.recv, k.confirmed = k.recv, now+oldKeysTime, recv, false
+		k.old, k.oldTill, k.recv = k.recv, now+oldKeysTime, recv
+		k.confirmed, k.known = false, false
 	} else {
 		send, err := srtp.NewContext(keys.Suite, keys.SendKey, keys.SendSalt)
 		if err != nil {
