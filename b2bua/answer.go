@@ -34,11 +34,14 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		c.end(sentence)
 		return
 	}
+	c.passResp(res)
 	if c.offer == nil {
 		c.offeredByCallee(res, fin)
 		return
 	}
-	c.ackWith(res, fin)
+	if !c.passage.taken {
+		c.ackWith(res, fin)
+	}
 	answer := c.early
 	if res.ContentType() == sdpType && len(res.Body) > 0 {
 		parsed, err := sdp.Parse(res.Body)
@@ -79,7 +82,7 @@ func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 		out.AddSessionAttribute("dh-resp", c.a.resp)
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
-	fields = append(fields, c.told(res, c.b, c.a)...)
+	fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
 	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
 	c.emit("call-changed")
 }
@@ -123,6 +126,7 @@ func (c *Call) acked(ack *sip.Message) {
 	if c.pending != nil && !c.answerFromAck(ack) {
 		return
 	}
+	c.passFin(ack)
 	if c.a.exchange != nil {
 		if !c.takeFin(c.a, ack) {
 			return

@@ -68,9 +68,12 @@ type Call struct {
 	offerer  *Leg            // who made it
 	relays   []*relay        // one for each m-line of the session
 	held     bool            // no m-line can carry media now
+	clearly  []string        // m-lines that are relayed and not protected here
 	early    *sdp.Session    // the answer of a provisional response
 	pending  *sip.Message    // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string          // dh-fin that this ACK will carry
+	names    [16]byte        // key under which the phones' names in RTCP are changed towards the outside
+	passage  passage         // of an exchange between others
 	change   *modification   // a re-INVITE or UPDATE under way
 	ringing  *time.Timer     // noAnswer
 	patience *time.Timer     // for an ACK with dh-fin
@@ -127,6 +130,7 @@ func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.
 	rand.Read(id[:])
 	c := &Call{p: p, id: hex.EncodeToString(id[:]), started: time.Now(), invite: in, target: target, forwards: forwards,
 		queue: &sip.Queue{Log: p.log}, state: Routing, protection: "none", trust: "none"}
+	rand.Read(c.names[:])
 	c.a = &Leg{call: c, l: l, side: l.Side, peer: peer, end: media.A, remote: in.Flow.Remote().String()}
 	c.b = c.newLeg()
 	c.publishView()
@@ -163,6 +167,7 @@ func (c *Call) start() {
 	if refused := c.readOffer(); refused {
 		return
 	}
+	c.begunBefore()
 	c.seek()
 }
 

@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"strings"
+
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sas"
@@ -18,6 +20,9 @@ func (c *Call) publishView() {
 		if c.sits[i] != nil {
 			*name = c.sits[i].URI.AOR()
 		}
+	}
+	if len(c.clearly) > 0 {
+		v.Reason += "; relayed as it is: " + strings.Join(c.clearly, ", ")
 	}
 	switch {
 	case c.a.side == policy.Outside:
@@ -44,6 +49,9 @@ func (c *Call) publishView() {
 	for _, r := range c.relays {
 		if r != nil && r.session != nil {
 			live = append(live, r.session)
+		}
+		if r != nil && r.sealed != nil {
+			live = append(live, r.sealed)
 		}
 	}
 	c.live.Store(&live)

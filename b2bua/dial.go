@@ -111,10 +111,12 @@ func (c *Call) ringAll(phones []destination) {
 func (c *Call) cannotDial(err error) bool {
 	switch {
 	case errors.Is(err, errNoMedia):
-		c.refuse(488, "Nothing in this offer can be relayed: plain RTP is needed", err.Error())
+		c.refuse(488, c.nothingToRelay(), c.nothingToRelay())
 	case errors.Is(err, errNoGroup):
 		sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
 		c.refuse(488, sentence, sentence)
+	case errors.Is(err, errNotVouched):
+		c.refuse(488, notVouched, notVouched)
 	case errors.Is(err, media.ErrNoPorts):
 		c.p.log.Error("out of media ports", "call", c.id, "error", err)
 		c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
@@ -127,7 +129,6 @@ func (c *Call) cannotDial(err error) bool {
 // dial sends the INVITE of one candidate for the B leg.
 func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) error {
 	l.remote, l.flow, l.uri = flow.Remote().String(), flow, uri
-	var require []sip.Field
 	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
@@ -143,8 +144,13 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	if c.a.exchange == nil {
 		c.protection = "none"
 	}
-	if l.side == policy.Outside && c.decision.Mode != policy.Off {
-		var err error
+	onward, require, err := c.passInit(l)
+	if err != nil {
+		return err
+	}
+	fields = append(fields, onward...)
+	own := l.side == policy.Outside && c.decision.Mode != policy.Off && !c.passage.begun && c.offersRTP()
+	if own {
 		init, err = c.begin(l, flow.Network() != "udp")
 		switch {
 		case err == nil:
@@ -158,7 +164,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	if l.side == policy.Inside {
 		fields = append(fields, c.supported(l)...)
 	}
-	if l.side == policy.Outside && c.decision.Mode != policy.Off {
+	if own {
 		fields = append(fields, sip.Field{Name: "Supported", Value: optionTag})
 		if l.require = c.decision.Mode == policy.Require; l.require {
 			require = []sip.Field{{Name: "Require", Value: optionTag}}
@@ -358,7 +364,7 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 		c.refuse(480, "", "the other side is elsewhere, at no address that this call may follow it to")
 	default:
 		phrase := c.phrase(res, c.a)
-		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.told(res, l, c.a)...)
+		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, append(c.told(res, l, c.a), c.passTags(res)...)...)
 	}
 }
 

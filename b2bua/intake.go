@@ -183,7 +183,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		if l.Side == policyInside && strings.EqualFold(tag, "replaces") {
 			continue
 		}
-		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside {
+		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside && !carries(in.Message, "dh-init") {
 			unknown = append(unknown, tag)
 		}
 	}

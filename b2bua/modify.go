@@ -14,6 +14,7 @@ type modification struct {
 	from, to *Leg
 	tx       *sip.ServerTx // on the from leg
 	late     *sip.Message  // 2xx of the to leg that holds an offer; its ACK waits
+	keyed    *sip.Message  // 2xx with the dh-resp of an exchange that passes; likewise
 	offer    *sdp.Session
 }
 
@@ -29,7 +30,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 		tx.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if from.side == policy.Outside && req.Method == "INVITE" {
+	if from.side == policy.Outside && req.Method == "INVITE" && !c.passage.taken {
 		kind := keyexchange.KindInvite
 		if len(req.Body) == 0 {
 			kind = keyexchange.KindInviteNoSDP
@@ -67,7 +68,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 			return
 		}
 		c.modificationAnswered(m, res, err)
-	}, c.credentials(from, req)...)
+	}, append(c.passChange(req), c.credentials(from, req)...)...)
 }
 
 func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error) {
@@ -91,7 +92,9 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 		c.change = nil
 		m.from.dialog.AnswerTo(m.tx, "", nil)
 	default:
-		if invite {
+		if invite && c.passage.taken && carries(res, "dh-resp") {
+			m.keyed = res
+		} else if invite {
 			m.to.dialog.Ack(res, "", nil)
 		}
 		answer, err := sdp.Parse(res.Body)
@@ -136,6 +139,9 @@ func (c *Call) lateOffer(m *modification, res *sip.Message) {
 // modificationAcked ends a re-INVITE's way.
 func (c *Call) modificationAcked(m *modification, ack *sip.Message) {
 	c.change = nil
+	if m.keyed != nil {
+		passAck(m.to, m.keyed, ack)
+	}
 	if m.late == nil {
 		return
 	}
@@ -190,6 +196,10 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		return
 	}
 	req := tx.Request
+	if trickles(req) {
+		tx.Reply(469, "", sip.Field{Name: "Recv-Info"})
+		return
+	}
 	if c.tells(req) {
 		tx.Reply(403, "Forbidden", warning(inClear))
 		return

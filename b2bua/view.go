@@ -10,7 +10,7 @@ type View struct {
 	To         string    `json:"to"`                  // sip:user@host of who is called
 	Direction  string    `json:"direction"`           // outbound (inside to outside), inbound, internal
 	State      string    `json:"state"`               // see State
-	Protection string    `json:"protection"`          // none, negotiating, srtp, failed
+	Protection string    `json:"protection"`          // none, negotiating, srtp, passed-through (between others), failed
 	Group      string    `json:"group"`               // Diffie-Hellman group, "" without an exchange
 	Suite      string    `json:"suite"`               // SRTP protection profile, "" without an exchange
 	SASWords   string    `json:"sas_words"`           // three PGP words, once the exchange is confirmed
