@@ -66,7 +66,8 @@ type Call struct {
 	offerer  *Leg          // who made it
 	relays   []*relay      // one for each m-line of the session
 	held     bool          // no m-line can carry media now
-	early    *sdp.Session  // the answer of a provisional response
+	early    *early        // what a provisional response has begun
+	shown    time.Time     // when dh-resp may first have left before the answer, zero: it has not
 	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string        // dh-fin that this ACK will carry
 	change   *modification // a re-INVITE or UPDATE under way
@@ -100,6 +101,9 @@ type Leg struct {
 	protect  bool        // media crosses this leg under keys
 	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker   *time.Timer // of the exchange's confirmation
+	opened   string      // initiator: To tag of the dialog whose reliable 1xx dh-resp was taken from
+	finned   bool        // responder: a PRACK has brought dh-fin
+	heard    string      // To tag of the first response of its INVITE
 
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
+	allowed   = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
 	optionTag = "dh-srtp" // protocol section 2
 
 	sdpType      = "application/sdp"
@@ -178,7 +178,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	var unknown []string
 	for _, tag := range append(in.Values("Require"), in.Values("Proxy-Require")...) {
-		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside {
+		if !strings.EqualFold(tag, option100rel) && (!strings.EqualFold(tag, optionTag) || l.Side == policyInside) {
 			unknown = append(unknown, tag)
 		}
 	}

@@ -198,6 +198,7 @@ type phone struct {
 	manual  bool // rings without answering
 	refuse  int  // answers so
 	early   bool // 183 with SDP first
+	rel     bool // that one reliably, where the caller takes it
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
@@ -207,6 +208,7 @@ type phone struct {
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
 	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
 
+	prack        *sip.Message
 	ack, lastReq *sip.Message
 	answer       *sip.Message
 	reinvited    *sip.Message
@@ -352,6 +354,8 @@ func (p *phone) incoming(in *sip.Incoming) {
 		case p.refuse != 0:
 			d.Refuse(p.refuse, p.phrase, p.answers...)
 			return
+		case p.early && p.rel && d.Takes100rel():
+			d.ProvisionReliably(183, "", "application/sdp", p.body(), p.pracked)
 		case p.early:
 			d.Provision(183, "", "application/sdp", p.body())
 		default:
@@ -363,14 +367,40 @@ func (p *phone) incoming(in *sip.Incoming) {
 	})
 }
 
+// pracked: the PRACK of its reliable 183.
+func (p *phone) pracked(tx *sip.ServerTx) {
+	if tx == nil {
+		p.dialog.Refuse(504, "")
+		p.event("no prack")
+		return
+	}
+	p.prack = tx.Request
+	p.learn(tx.Request)
+	tx.Reply(200, "")
+	p.event("pracked")
+}
+
 func (p *phone) OnProvisional(res *sip.Message) {
 	p.learn(res)
+	if p.dialog.Reliable(res) {
+		var body []byte
+		if p.delayed && len(res.Body) > 0 {
+			body = p.body()
+		}
+		p.dialog.Prack(res, "application/sdp", body, func(res *sip.Message, err error) {
+			if err == nil {
+				p.event(fmt.Sprintf("prack %d", res.Status))
+			}
+		})
+		p.event(fmt.Sprintf("reliable %d", res.Status))
+		return
+	}
 	p.event(fmt.Sprintf("%d", res.Status))
 }
 func (p *phone) OnAnswer(res *sip.Message) {
 	p.learn(res)
 	p.answer = res
-	if p.delayed {
+	if p.delayed && len(res.Body) > 0 {
 		p.dialog.Ack(res, "application/sdp", p.body())
 	} else {
 		p.dialog.Ack(res, "", nil)

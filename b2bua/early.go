@@ -1,0 +1,509 @@
+package b2bua
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/sip/sdp"
+)
+
+// Early media (protocol section 7): what a callee sends before it answers. Keys
+// for it are agreed in a reliable 183 and its PRACK (RFC 3262), which the two
+// proxies speak with each other whether or not their phones know them. Without
+// keys it crosses an outside leg only where policy allows unprotected media.
+
+// option100rel is the option tag of reliable provisional responses.
+const option100rel = "100rel"
+
+// early is the session that a provisional response of the B leg has begun.
+type early struct {
+	tag    string // To tag of that response: a fork of the INVITE
+	body   []byte
+	answer *sdp.Session // nil where the caller's INVITE had no SDP
+	firm   bool         // the caller has it in a reliable response: its answer or offer
+	resp   bool         // and dh-resp with it
+
+	// The caller's INVITE had no SDP, and this response holds the offer.
+	offer *sip.Message
+	fin   string       // dh-fin that its PRACK will carry
+	sent  *sdp.Session // the answer that the PRACK has carried
+}
+
+// offers100rel says whether the INVITE of a candidate asks for reliable
+// provisional responses: the leg outside for the sake of the exchange, another
+// where the caller asked. Not where several phones ring, or the path is known to
+// fork: the first of them that rang would have the only dh-fin.
+func (c *Call) offers100rel(l *Leg, exchange bool) bool {
+	switch {
+	case len(c.phones) > 1, exchange && c.p.forking.has(l.uri.AOR(), time.Now()):
+		return false
+	case c.offer == nil && c.a.exchange != nil:
+		// Its 183 will hold the offer, which only a reliable one may, and
+		// dh-resp with it.
+		return c.a.dialog.Takes100rel() && c.mayShow()
+	case c.offer == nil:
+		return c.a.dialog.Takes100rel()
+	}
+	return exchange || c.a.dialog.Takes100rel()
+}
+
+// extensions is the field Supported of a candidate's INVITE.
+func (c *Call) extensions(l *Leg, exchange bool) []sip.Field {
+	v := ""
+	if l.side == policy.Outside && c.decision.Mode != policy.Off {
+		v = optionTag
+	}
+	if c.offers100rel(l, exchange) {
+		if v != "" {
+			v += ", "
+		}
+		v += option100rel
+	}
+	if v == "" {
+		return nil
+	}
+	return []sip.Field{{Name: "Supported", Value: v}}
+}
+
+// mayShow says whether dh-resp may leave before the callee answers: to a caller
+// that takes it reliably, and not once more where too many callers have gone
+// before the answer. It counts the call when it first says so.
+func (c *Call) mayShow() bool {
+	if c.a.exchange == nil || !c.a.dialog.Takes100rel() || len(c.phones) > 1 {
+		return false
+	}
+	if c.shown.IsZero() {
+		now := time.Now()
+		if !c.p.guesses.begin(c.callee(), now) {
+			return false
+		}
+		c.shown = now
+	}
+	return true
+}
+
+// callee names whom the caller wants, for the count of unanswered exchanges.
+func (c *Call) callee() string { return c.calledURI().AOR() }
+
+// pickedUp: the callee has answered, or has seen no dh-resp.
+func (c *Call) pickedUp() {
+	if !c.shown.IsZero() {
+		c.p.guesses.answered(c.callee(), c.shown)
+		c.shown = time.Time{}
+	}
+}
+
+// provisional: a response between 101 and 199 came from a candidate.
+func (c *Call) provisional(l *Leg, res *sip.Message) {
+	if c.state != Calling && c.state != Ringing {
+		return
+	}
+	c.changed(Ringing)
+	c.noteFork(l, res)
+	reliable := l.dialog.Reliable(res)
+	fin := ""
+	if reliable {
+		var refusal string
+		if fin, refusal = c.takeEarlyResp(l, res); refusal != "" {
+			c.prack(l, res, "", nil)
+			c.end(refusal)
+			return
+		}
+	}
+	session := c.described(l, res)
+	if reliable {
+		if c.offerer == nil && session != nil && len(c.phones) <= 1 {
+			c.offeredEarly(l, res, session, fin)
+			return
+		}
+		c.prackWith(l, res, session, fin)
+	}
+	if fin != "" && session == nil {
+		c.end("the other side's early answer could not be read")
+		return
+	}
+	out := c.earlyAnswer(l, res, session, fin)
+	if c.state == Ended {
+		return
+	}
+	c.ring(l, res, out, reliable)
+}
+
+// described reads the description that a provisional response carries, nil
+// where there is none that counts: behind an exchange, that of another fork.
+func (c *Call) described(l *Leg, res *sip.Message) *sdp.Session {
+	if res.ContentType() != sdpType || len(res.Body) == 0 || l.opened != "" && l.opened != res.To().Tag() {
+		return nil
+	}
+	s, err := sdp.Parse(res.Body)
+	if err != nil {
+		return nil
+	}
+	return s
+}
+
+// takeEarlyResp judges the dh-resp of a reliable 1xx: fin is for its PRACK. A
+// commitment is opened to one fork only; the others get none.
+func (c *Call) takeEarlyResp(l *Leg, res *sip.Message) (fin, refusal string) {
+	tag := res.To().Tag()
+	if l.exchange == nil || l.opened != "" && l.opened != tag {
+		return "", ""
+	}
+	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+	if err == nil && attrs.Present {
+		fin, err = l.exchange.TakeResp(attrs)
+	}
+	if err != nil {
+		return "", c.attacked(err)
+	}
+	if fin != "" {
+		l.opened = tag
+	}
+	return fin, ""
+}
+
+// prack acknowledges a reliable response.
+func (c *Call) prack(l *Leg, res *sip.Message, contentType string, body []byte, fields ...sip.Field) {
+	l.dialog.Prack(res, contentType, body, func(answer *sip.Message, err error) {
+		if c.state != Calling && c.state != Ringing || l.opened != res.To().Tag() {
+			return
+		}
+		if err != nil || answer.Status >= 300 {
+			c.end("the other side did not take the key for early media")
+		}
+	}, fields...)
+}
+
+// prackWith acknowledges a response that holds no offer which the caller will
+// answer: with dh-fin, or where it is an offer all the same, that of another fork
+// behind the first, with an answer that takes nothing of it.
+func (c *Call) prackWith(l *Leg, res *sip.Message, session *sdp.Session, fin string) {
+	switch {
+	case fin != "":
+		c.prack(l, res, "", sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}}), fragmentFields...)
+	case session != nil && len(c.invite.Body) == 0 && (c.early == nil || c.early.tag != res.To().Tag()):
+		none := session.Clone()
+		none.DropDH()
+		if none.Apply(c.rewrite(session, l, make([]sdp.Port, len(session.Media())))) != nil {
+			none = nil
+		}
+		if none == nil {
+			c.prack(l, res, "", nil)
+			return
+		}
+		c.prack(l, res, sdpType, none.Bytes())
+	default:
+		c.prack(l, res, "", nil)
+	}
+}
+
+// earlyAnswer brings the answer of a provisional response into force and returns
+// what the caller may see of it; nil where no early media crosses.
+func (c *Call) earlyAnswer(l *Leg, res *sip.Message, answer *sdp.Session, fin string) *sdp.Session {
+	if answer == nil || len(c.invite.Body) == 0 || len(c.branches) > 1 {
+		return nil // one phone's tones must not be heard for another's
+	}
+	if l.side == policy.Outside && c.decision.Mode == policy.Require && fin == "" && !l.protect {
+		return nil
+	}
+	again := c.early != nil && c.early.firm
+	resp := again && c.early.resp
+	if c.a.exchange != nil && !again {
+		if resp = c.mayShow(); !resp && c.decision.Mode == policy.Require {
+			return nil
+		}
+	}
+	out, err := c.rewriteAnswer(answer, l, c.a)
+	if err != nil {
+		if fin != "" {
+			c.end("the other side's early answer does not fit the offer")
+		}
+		return nil
+	}
+	if again {
+		// The caller has its answer: what has changed it learns from the 2xx.
+		c.early.tag, c.early.answer = res.To().Tag(), answer
+		c.connect(answer, l)
+		return nil
+	}
+	c.early = &early{tag: res.To().Tag(), body: res.Body, answer: answer, resp: resp}
+	c.connect(answer, l)
+	if fin != "" {
+		if err := c.secure(l); err != nil {
+			c.end("the media could not be encrypted: " + err.Error())
+			return nil
+		}
+	}
+	if resp {
+		out.AddSessionAttribute("dh-resp", c.a.resp)
+	}
+	return out
+}
+
+// ring passes a provisional response on, with what the caller may see of its
+// description.
+func (c *Call) ring(l *Leg, res *sip.Message, out *sdp.Session, reliable bool) {
+	status, reason := res.Status, c.phrase(res, c.a)
+	if out == nil && c.early == nil && status == 183 {
+		status, reason = 180, "" // no early media crosses: the caller's phone rings by itself
+	}
+	var body []byte
+	if out != nil {
+		body = out.Bytes()
+	}
+	fields := append(c.supported(c.a), c.told(res, l, c.a)...)
+	firm := out != nil && (c.early.resp || reliable && c.a.dialog.Takes100rel()) || c.a.dialog.Wants100rel()
+	if !firm {
+		c.a.dialog.Provision(status, reason, sdpType, body, fields...)
+		return
+	}
+	if out != nil {
+		c.early.firm = true
+	}
+	c.provisionReliably(status, reason, body, fields)
+}
+
+func (c *Call) provisionReliably(status int, reason string, body []byte, fields []sip.Field) {
+	e := c.early
+	if body == nil {
+		e = nil
+	}
+	c.a.dialog.ProvisionReliably(status, reason, sdpType, body, func(prack *sip.ServerTx) {
+		switch {
+		case c.state == Ended && prack != nil:
+			prack.Reply(200, "")
+		case c.state == Ended:
+		case prack == nil:
+			c.refuse(504, "", "the caller did not acknowledge a provisional response") // RFC 3262 section 3: a 5xx
+		default:
+			c.pracked(e, prack)
+		}
+	}, fields...)
+}
+
+// offeredEarly: the caller's INVITE had no SDP, and this reliable response holds
+// the offer. The caller gets it in one too, and its PRACK will hold the answer.
+func (c *Call) offeredEarly(l *Leg, res *sip.Message, offer *sdp.Session, fin string) {
+	c.offer, c.offerer = offer, l
+	out, err := c.rewriteOffer(offer, l, c.a)
+	if err != nil {
+		c.prack(l, res, "", nil)
+		c.end("nothing in the other side's offer can be relayed")
+		return
+	}
+	c.early = &early{tag: res.To().Tag(), body: res.Body, firm: true, offer: res, fin: fin}
+	if c.a.exchange != nil {
+		out.AddSessionAttribute("dh-resp", c.a.resp)
+		c.early.resp = true
+	}
+	fields := append(c.supported(c.a), c.told(res, l, c.a)...)
+	c.provisionReliably(res.Status, c.phrase(res, c.a), out.Bytes(), fields)
+}
+
+// pracked: the caller's PRACK for a response came; e is what that response has
+// begun, nil where it had no description.
+func (c *Call) pracked(e *early, prack *sip.ServerTx) {
+	req := prack.Request
+	described := req.ContentType() == sdpType && len(req.Body) > 0
+	switch {
+	case e != nil && e.offer != nil:
+		prack.Reply(200, "")
+		c.answerFromPrack(e, req)
+		return
+	case described:
+		// RFC 3262 section 5 allows another offer here. The session stays as it
+		// is; a re-INVITE can change it once the call stands.
+		prack.Reply(488, "An offer in PRACK is not taken", warning("change the session by re-INVITE when the call stands"))
+	default:
+		prack.Reply(200, "")
+	}
+	if e != nil && e.resp {
+		c.takeEarlyFin(keyexchange.KindAck, req)
+	}
+}
+
+// answerFromPrack takes the answer of a delayed offer out of the PRACK and sends
+// the PRACK that the B leg waits for.
+func (c *Call) answerFromPrack(e *early, prack *sip.Message) {
+	answer, err := sdp.Parse(prack.Body)
+	if err != nil || prack.ContentType() != sdpType {
+		c.prack(c.b, e.offer, "", nil)
+		c.end("the caller's answer could not be read")
+		return
+	}
+	out, err := c.rewriteAnswer(answer, c.a, c.b)
+	if err != nil {
+		c.prack(c.b, e.offer, "", nil)
+		c.end("the caller's answer does not fit the offer")
+		return
+	}
+	if e.resp && !c.takeEarlyFin(keyexchange.KindAckSDP, prack) {
+		return
+	}
+	e.sent = out.Clone()
+	if e.fin != "" {
+		out.AddSessionAttribute("dh-fin", e.fin)
+	}
+	c.prack(c.b, e.offer, sdpType, out.Bytes())
+	c.connect(answer, c.a)
+	for _, l := range []*Leg{c.a, c.b} {
+		if l == c.a && e.resp || l == c.b && e.fin != "" {
+			if err := c.secure(l); err != nil {
+				c.end("the media could not be encrypted: " + err.Error())
+				return
+			}
+		}
+	}
+}
+
+// takeEarlyFin judges the dh-fin of a PRACK and starts the keys. Where there is
+// none, the caller's side has seen a fault and will cancel, or a server on the
+// way has taken it out: then the INVITE is refused soon.
+func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message) bool {
+	attrs, err := keyexchange.Read(kind, found(prack))
+	if err == nil && attrs.Present {
+		err = c.a.exchange.TakeFin(attrs)
+	}
+	switch {
+	case err != nil:
+		c.end(c.attacked(err))
+		return false
+	case !attrs.Present:
+		c.protection = "failed"
+		c.patience = time.AfterFunc(ackPatience, func() { c.queue.Post(c.finMissing) })
+		return false
+	}
+	c.a.finned = true
+	if kind == keyexchange.KindAckSDP {
+		return true // the media waits for the answer that came with it
+	}
+	if err := c.secure(c.a); err != nil {
+		c.end("the media could not be encrypted: " + err.Error())
+		return false
+	}
+	return true
+}
+
+// finMissing: no CANCEL has followed a PRACK without dh-fin.
+func (c *Call) finMissing() {
+	if c.state == Ended {
+		return
+	}
+	if c.decision.Mode == policy.Prefer {
+		c.p.stripped.remember(c.path(c.invite.Message), time.Now())
+	}
+	c.end("The other side's key did not arrive: a server on the way removes it from the PRACK")
+}
+
+// noteFork remembers where an INVITE has met several user agents: the next one
+// to this address gets its dh-resp in the 2xx only.
+func (c *Call) noteFork(l *Leg, res *sip.Message) {
+	tag := res.To().Tag()
+	switch {
+	case tag == "" || l.side != policy.Outside:
+	case l.heard == "":
+		l.heard = tag
+	case l.heard != tag:
+		c.p.forking.remember(l.uri.AOR(), time.Now())
+	}
+}
+
+// answeredEarly looks at a 2xx behind an exchange that a reliable 1xx has brought
+// to its end: the one of that fork needs no more. Another fork's is no attack, but
+// the only dh-fin is gone; unprotected the call may go on only with a peer that
+// wants no exchange.
+func (c *Call) answeredEarly(l *Leg, res *sip.Message) (fin, refusal string) {
+	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+	if res.To().Tag() == l.opened {
+		if err == nil && attrs.Present {
+			fin, err = l.exchange.TakeResp(attrs)
+		}
+		if err != nil {
+			return "", c.attacked(err)
+		}
+		return fin, ""
+	}
+	if err == nil && !attrs.Present && c.decision.Mode == policy.Prefer {
+		c.unprotect(l)
+		c.reason = "unprotected: the phone that answered offers no key exchange (" + c.decision.Reason + ")"
+		return "", ""
+	}
+	c.protection, c.trust = "failed", "none"
+	return "", "Another phone than the one that was heard first has answered, and its keys can be agreed in the next call only: call again"
+}
+
+// unprotect takes the keys of a leg back.
+func (c *Call) unprotect(l *Leg) {
+	c.eraseExchange(l)
+	l.protect, l.opened = false, ""
+	for _, r := range c.relays {
+		r.secured[l.end] = false
+	}
+	c.protection, c.trust = "none", "none"
+}
+
+// answeredOffer takes the 2xx of a call whose offer was in a reliable response.
+func (c *Call) answeredOffer(res *sip.Message, fin string) {
+	e := c.early
+	if e.sent == nil || e.tag != res.To().Tag() {
+		c.b.dialog.Ack(res, "", nil)
+		c.end("the other side answered before its offer was")
+		return
+	}
+	c.state = Answered
+	if fin == "" || c.b.protect {
+		c.ackWith(res, fin)
+	} else {
+		// dh-resp came in the 2xx only: dh-fin stands where the answer does.
+		e.sent.AddSessionAttribute("dh-fin", fin)
+		c.b.dialog.Ack(res, sdpType, e.sent.Bytes())
+		if err := c.secure(c.b); err != nil {
+			c.end("the media could not be encrypted: " + err.Error())
+			return
+		}
+	}
+	c.answerCaller(res, nil)
+}
+
+// bound says whether the caller was promised a session that another hop could
+// not keep.
+func (c *Call) bound(l *Leg) bool { return l.protect || c.early != nil && c.early.offer != nil }
+
+// withoutEarly forgets the session of a fork that is not the one that answered.
+func (c *Call) withoutEarly(res *sip.Message) {
+	if c.early != nil && c.early.tag != res.To().Tag() && c.early.answer != nil {
+		c.early.answer, c.early.body = nil, nil
+	}
+}
+
+// answerBody is the description that the 2xx for the caller carries: none where
+// a reliable response has brought the same already.
+func (c *Call) answerBody(res *sip.Message, out *sdp.Session) []byte {
+	e := c.early
+	switch {
+	case e != nil && e.sent != nil:
+		return nil
+	case e == nil || !e.firm || c.a.exchange != nil && !e.resp:
+		return out.Bytes()
+	case len(res.Body) == 0 || bytes.Equal(res.Body, e.body):
+		return nil
+	}
+	return out.Bytes()
+}
+
+// updateEarly answers an UPDATE before the call stands. One without an offer
+// changes nothing but the sender's Contact; an offer is refused as RFC 3311
+// section 5.2 has it, to be tried again.
+func (c *Call) updateEarly(l *Leg, tx *sip.ServerTx) {
+	switch {
+	case len(tx.Request.Body) == 0:
+		l.dialog.AnswerTo(tx, "", nil)
+	case l == c.a && c.offerer == c.a && (c.early == nil || !c.early.firm):
+		tx.Reply(500, "", sip.Field{Name: "Retry-After", Value: "3"}) // its first offer has no answer yet
+	default:
+		tx.Reply(491, "")
+	}
+}
