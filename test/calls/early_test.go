@@ -81,7 +81,7 @@ func TestEarlyMediaUnderKeys(t *testing.T) {
 		hears   string // what alice's phone gets
 	}{
 		"neither phone knows 100rel":           {nil, false, false, "183"},
-		"the caller's phone takes it": {takes, false, false, "reliable 183"},
+		"the caller's phone takes it":          {takes, false, false, "reliable 183"},
 		"the caller's phone requires it":       {wants, false, false, "reliable 183"},
 		"the callee's phone takes it":          {nil, true, false, "183"},
 		"both take it":                         {takes, true, false, "reliable 183"},

@@ -208,6 +208,7 @@ type phone struct {
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
 	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
 
+	user         sip.User // hears in its place, nil: itself
 	prack        *sip.Message
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -300,9 +301,13 @@ func (p *phone) call(to string) {
 	if p.delayed {
 		body = nil
 	}
+	var user sip.User = p
+	if p.user != nil {
+		user = p.user
+	}
 	p.queue.Post(func() {
 		d, err := p.stack.Dial(sip.Dial{Flow: p.lis.Flow(p.proxy), URI: uri, From: self, To: sip.Address{URI: uri}, ContactUser: p.name, Fields: p.fields,
-			ContentType: "application/sdp", Body: body, Queue: &p.queue, User: p})
+			ContentType: "application/sdp", Body: body, Queue: &p.queue, User: user})
 		if err != nil {
 			p.t.Error(err)
 		}
