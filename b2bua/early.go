@@ -260,18 +260,19 @@ func (c *Call) ring(l *Leg, res *sip.Message, out *sdp.Session, reliable bool) {
 		c.a.dialog.Provision(status, reason, sdpType, body, fields...)
 		return
 	}
+	sent := c.provisionReliably(status, reason, body, fields)
 	if out != nil {
-		c.early.firm = true
+		c.early.firm, c.early.resp = sent, sent && c.early.resp
 	}
-	c.provisionReliably(status, reason, body, fields)
 }
 
-func (c *Call) provisionReliably(status int, reason string, body []byte, fields []sip.Field) {
+// provisionReliably answers the caller so that a PRACK must follow.
+func (c *Call) provisionReliably(status int, reason string, body []byte, fields []sip.Field) bool {
 	e := c.early
 	if body == nil {
 		e = nil
 	}
-	c.a.dialog.ProvisionReliably(status, reason, sdpType, body, func(prack *sip.ServerTx) {
+	return c.a.dialog.ProvisionReliably(status, reason, sdpType, body, func(prack *sip.ServerTx) {
 		switch {
 		case c.state == Ended && prack != nil:
 			prack.Reply(200, "")
@@ -470,7 +471,7 @@ func (c *Call) answeredOffer(res *sip.Message, fin string) {
 
 // bound says whether the caller was promised a session that another hop could
 // not keep.
-func (c *Call) bound(l *Leg) bool { return l.protect || c.early != nil && c.early.offer != nil }
+func (c *Call) bound(l *Leg) bool { return l.protect || c.early != nil && c.early.firm }
 
 // withoutEarly forgets the session of a fork that is not the one that answered.
 func (c *Call) withoutEarly(res *sip.Message) {

@@ -48,7 +48,7 @@ func (p *Proxy) intake(in *sip.Incoming) {
 		p.register(in, l)
 	case in.Method == "OPTIONS":
 		answer := func() {
-			in.Reply(200, "", sip.Field{Name: "Allow", Value: allowed}, sip.Field{Name: "Accept", Value: sdpType}, sip.Field{Name: "Supported", Value: optionTag})
+			in.Reply(200, "", sip.Field{Name: "Allow", Value: allowed}, sip.Field{Name: "Accept", Value: sdpType}, sip.Field{Name: "Supported", Value: optionTag + ", " + option100rel})
 		}
 		if l.Side == policyInside || peer != "" {
 			answer()

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,19 +55,21 @@ func allows100rel(invite *Message) bool {
 // 5xx (RFC 3262 section 3). Behind a final response done is not called any more.
 //
 // One response at a time is unacknowledged: the next ones wait, and so does
-// [Dialog.Answer] where the response has a body. The caller must be one that
-// [Dialog.Takes100rel].
-func (d *Dialog) ProvisionReliably(status int, reason, contentType string, body []byte, done func(prack *ServerTx), fields ...Field) {
-	if d.initial == nil || d.initial.Final() || d.provisionals.answer != nil {
-		return
+// [Dialog.Answer] where one of them has a body. False where it is too late for a
+// provisional response or too many wait: then it is not sent. The caller must be
+// one that [Dialog.Takes100rel].
+func (d *Dialog) ProvisionReliably(status int, reason, contentType string, body []byte, done func(prack *ServerTx), fields ...Field) bool {
+	s := &d.provisionals
+	if d.initial == nil || d.initial.Final() || s.answer != nil || len(s.waiting) >= maxProvisionals {
+		return false
 	}
 	p := &provisional{res: d.answer(d.initial, status, reason, contentType, body, append([]Field{{"Require", option100rel}}, fields...)), done: done}
-	s := &d.provisionals
 	if s.pending == nil {
 		d.sendReliably(p)
-	} else if len(s.waiting) < maxProvisionals {
+	} else {
 		s.waiting = append(s.waiting, p)
 	}
+	return true
 }
 
 func (d *Dialog) sendReliably(p *provisional) {
@@ -129,14 +132,14 @@ func (d *Dialog) takePrack(p *provisional, t *ServerTx) {
 	defer func() {
 		switch {
 		case d.initial.Final(), s.pending != nil:
-		case s.answer != nil:
-			answer := s.answer
-			s.answer = nil
-			answer()
 		case len(s.waiting) > 0:
 			next := s.waiting[0]
 			s.waiting = s.waiting[1:]
 			d.sendReliably(next)
+		case s.answer != nil:
+			answer := s.answer
+			s.answer = nil
+			answer()
 		}
 	}()
 	p.done(t)
@@ -145,10 +148,11 @@ func (d *Dialog) takePrack(p *provisional, t *ServerTx) {
 // waitsForPrack keeps a 2xx back while a description is not acknowledged.
 func (d *Dialog) waitsForPrack(answer func()) bool {
 	s := &d.provisionals
-	if s.pending == nil || len(s.pending.res.Body) == 0 {
+	described := func(p *provisional) bool { return len(p.res.Body) > 0 }
+	if s.pending == nil || !described(s.pending) && !slices.ContainsFunc(s.waiting, described) {
 		return false
 	}
-	s.waiting, s.answer = nil, answer
+	s.answer = answer
 	return true
 }
 

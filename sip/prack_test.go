@@ -100,16 +100,23 @@ func TestReliableResponsesWaitForEachOther(t *testing.T) {
 		carol.send(aliceAddr, carol.prack(second, 3))
 		carol.next("200 PRACK")
 		u.do(func() {
+			u.dialog.ProvisionReliably(180, "", "", nil, u.pracked)
 			u.dialog.ProvisionReliably(183, "", "application/sdp", []byte("v=0\r\n"), u.pracked)
 			u.dialog.Answer("", nil)
+			if u.dialog.ProvisionReliably(182, "", "", nil, u.pracked) {
+				t.Error("a provisional response behind the answer")
+			}
 		})
-		third := carol.next("183 INVITE")
-		carol.none("200 INVITE", 5*time.Second)
+		third := carol.next("180 INVITE")
+		carol.none("183 INVITE", 5*time.Second)
 		carol.send(aliceAddr, carol.prack(third, 4))
+		fourth := carol.next("183 INVITE")
+		carol.none("200 INVITE", 5*time.Second)
+		carol.send(aliceAddr, carol.prack(fourth, 5))
 		to := carol.next("200 INVITE").Get("To")
 		carol.send(aliceAddr, carol.request("ACK", "To", to))
-		w.wantHeard(u, "INVITE", "PRACK", "PRACK", "PRACK", "ACK")
-		w.leave(carol, to, "5 BYE")
+		w.wantHeard(u, "INVITE", "PRACK", "PRACK", "PRACK", "PRACK", "ACK")
+		w.leave(carol, to, "6 BYE")
 	})
 }
 
@@ -264,4 +271,21 @@ func TestRAck(t *testing.T) {
 			t.Errorf("%q: %q, want %q", v, got, want)
 		}
 	}
+}
+
+func FuzzRAck(f *testing.F) {
+	for _, v := range []string{"776656 1 INVITE", "1  2\tINVITE", "", "1 INVITE", "4294967296 1 INVITE", "-1 1 INVITE", "+1 1 INVITE", "1 1 INVITE 1"} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		rseq, seq, method, ok := parseRAck(v)
+		if !ok {
+			return
+		}
+		// What is taken means the same written the plain way.
+		r, s, m, again := parseRAck(fmt.Sprint(rseq, " ", seq, " ", method))
+		if !again || r != rseq || s != seq || m != method {
+			t.Errorf("%q: %d %d %q, and again %d %d %q %v", v, rseq, seq, method, r, s, m, again)
+		}
+	})
 }

@@ -15,15 +15,17 @@ import (
 // the exchange begins in the header field DH-Init (protocol section 2).
 func TestDelayedOffer(t *testing.T) {
 	t.Parallel()
-	first := func(from, to netip.AddrPort, start, about string) memnet.Rule {
-		return memnet.DropFirst(2, func(f, g netip.AddrPort, b []byte) bool {
-			return f == from && g == to && strings.HasPrefix(string(b), start) && strings.Contains(string(b), about)
-		})
+	first := func(from, to netip.AddrPort, start, about string) func() memnet.Rule {
+		return func() memnet.Rule { // each world counts for itself
+			return memnet.DropFirst(2, func(f, g netip.AddrPort, b []byte) bool {
+				return f == from && g == to && strings.HasPrefix(string(b), start) && strings.Contains(string(b), about)
+			})
+		}
 	}
 	quick := memnet.Options{Delay: 5 * time.Millisecond}
 	for name, c := range map[string]struct {
 		net   memnet.Options
-		rule  memnet.Rule
+		rule  func() memnet.Rule
 		early bool // bob sends his description before, in a response that is not reliable
 		takes bool // alice's phone takes reliable ones, bob's sends none
 		lossy bool
@@ -44,7 +46,7 @@ func TestDelayedOffer(t *testing.T) {
 				inBubble(t, worldOptions{net: c.net, modeA: mode, modeB: mode}, func(t *testing.T, w *world) {
 					clear, wire := w.tapClear(), w.crossing()
 					if c.rule != nil {
-						w.net.SetRule(c.rule)
+						w.net.SetRule(c.rule())
 					}
 					w.alice.delayed, w.bob.early = true, c.early
 					if c.takes {

@@ -167,6 +167,7 @@ func TestEarlyMediaWithoutReliableResponses(t *testing.T) {
 				heard := len(w.alice.heard)
 				w.bob.say(20, 0, 0xB2)
 				time.Sleep(time.Second)
+				synctest.Wait()
 				heard = len(w.alice.heard) - heard
 				switch {
 				case mode == policy.Require && (heard != 0 || *clear != 0):
@@ -174,7 +175,7 @@ func TestEarlyMediaWithoutReliableResponses(t *testing.T) {
 				case mode == policy.Prefer && (heard != 20 || *clear != 20):
 					t.Errorf("alice heard %d of 20, %d in clear", heard, *clear)
 				}
-				before := *clear
+				before := *clear // nothing moves now
 				w.bobAnswers()
 				w.alice.await("answered")
 				w.bob.await("acked")
@@ -235,6 +236,7 @@ func TestSpeechIsNotClipped(t *testing.T) {
 							t.Logf("%s lost %v of the speech", who, lost)
 						}
 					}
+					synctest.Wait()
 					if *clear != 0 {
 						t.Errorf("%d packets in clear", *clear)
 					}
@@ -444,4 +446,43 @@ func TestRequestsBeforeTheAnswer(t *testing.T) {
 			t.Errorf("bob heard %d, alice %d of 10", b, a)
 		}
 	})
+}
+
+// A caller that requires reliable responses gets all of them so, whatever the far
+// end sends; several wait for each other, and the answer for a description.
+func TestCallerRequiresReliableResponses(t *testing.T) {
+	t.Parallel()
+	for name, between := range map[string]func(string) string{"the far end takes them": nil, "it does not": without100rel} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, worldOptions{net: memnet.Options{Delay: 50 * time.Millisecond}}, func(t *testing.T, w *world) {
+				clear := w.tapClear()
+				if between != nil {
+					w.tamper(between)
+				}
+				w.alice.fields, w.bob.manual = wants, true
+				w.alice.call("sip:bob@b.example")
+				w.bob.await("invited")
+				w.bob.do(func(d *sipDialog) { // at once
+					d.Provision(182, "", "", nil)
+					d.Provision(183, "", "application/sdp", w.bob.body())
+					d.Provision(180, "", "", nil)
+					d.Answer("application/sdp", w.bob.body())
+				})
+				if got := w.alice.await("18", "reliable"); !strings.HasPrefix(got, "reliable 18") {
+					t.Errorf("alice got %s", got)
+				}
+				w.alice.await("answered")
+				w.bob.await("acked")
+				time.Sleep(3 * time.Second)
+				if b, a := w.talk(10); b != 10 || a != 10 {
+					t.Errorf("bob heard %d, alice %d of 10", b, a)
+				}
+				va, vb := w.views()
+				if va.Protection != "srtp" || va.SASWords != vb.SASWords || *clear != 0 {
+					t.Errorf("%+v %+v, %d in clear", va, vb, *clear)
+				}
+			})
+		})
+	}
 }
