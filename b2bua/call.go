@@ -104,6 +104,7 @@ type Leg struct {
 	opened   string      // initiator: To tag of the dialog whose reliable 1xx dh-resp was taken from
 	finned   bool        // responder: a PRACK has brought dh-fin
 	heard    string      // To tag of the first response of its INVITE
+	letClose func()      // ends the keep-alives towards the far end
 
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make

@@ -49,6 +49,9 @@ func (c *Call) emit(kind string) {
 func (c *Call) changed(s State) {
 	if c.state != s {
 		c.state = s
+		if s == Established {
+			c.keepOpen()
+		}
 		c.emit("call-changed")
 	}
 }

@@ -107,6 +107,11 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		b.dialog.Cancel()
 		c.eraseExchange(b)
 	}
+	for _, l := range []*Leg{c.a, c.b} {
+		if l.letClose != nil {
+			l.letClose()
+		}
+	}
 	for _, t := range []*time.Timer{c.ringing, c.patience, c.parting, c.a.ticker, c.b.ticker, c.a.move.timer, c.b.move.timer, c.a.move.limit, c.b.move.limit} {
 		if t != nil {
 			t.Stop()

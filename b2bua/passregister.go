@@ -170,7 +170,7 @@ func (r *registration) next() {
 			continue
 		}
 		r.flow = l.flowTo(hop, r.way.Host)
-		if err := r.p.stack.Request(sip.RequestOptions{Flow: r.flow, Message: r.request(l), Queue: r.queue, Handle: r.answered}); err == nil {
+		if err := r.p.stack.Request(sip.RequestOptions{Flow: r.flow, Message: r.request(), Queue: r.queue, Handle: r.answered}); err == nil {
 			return
 		}
 	}
@@ -179,7 +179,7 @@ func (r *registration) next() {
 
 // request is the REGISTER as it goes on. The contact being at this proxy, Path
 // and whatever else concerns the way from it to the phone stays here.
-func (r *registration) request(l *listener) *sip.Message {
+func (r *registration) request() *sip.Message {
 	m := &sip.Message{Method: "REGISTER", URI: r.in.URI}
 	m.Add("Max-Forwards", strconv.Itoa(r.forwards))
 	for _, f := range r.in.Fields {
@@ -194,7 +194,7 @@ func (r *registration) request(l *listener) *sip.Message {
 		m.Add("Contact", "*")
 	}
 	for _, a := range r.pending {
-		value := "<" + l.sip.ContactURI(a.token).String() + ">"
+		value := "<" + r.flow.ContactURI(a.token).String() + ">"
 		for _, name := range []string{"expires", "q"} {
 			if p, ok := a.contact.Param(name); ok {
 				value += ";" + name + "=" + p
@@ -337,7 +337,9 @@ func (r *registration) granted(res *sip.Message) (mine map[string]time.Duration,
 		}
 		d = min(d, longestGrant)
 		if _, ok := mine[c.URI.User]; ok {
-			mine[c.URI.User] = d
+			// More than one where the contact was another before: what the registrar
+			// sees of this end changes with the NAT.
+			mine[c.URI.User] = max(mine[c.URI.User], d)
 		} else if contact, ok := r.p.up.named(c.URI.User, r.like); ok {
 			others = append(others, told{contact, d})
 		} else {

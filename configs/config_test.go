@@ -233,9 +233,9 @@ func TestLoad(t *testing.T) {
 
 func TestReadyFiles(t *testing.T) {
 	t.Parallel()
-	for name, text := range map[string][]byte{"workstation.yaml": Workstation(), "office.yaml": Office()} {
-		onDisk, err := os.ReadFile(name)
-		if err != nil || string(onDisk) != string(text) {
+	for name, builtIn := range map[string][]byte{"workstation.yaml": Workstation(), "office.yaml": Office(), "lab.yaml": nil} {
+		text, err := os.ReadFile(name)
+		if err != nil || builtIn != nil && string(text) != string(builtIn) {
 			t.Errorf("%s is not what is built in: %v", name, err)
 		}
 		if _, err := Load(name); err != nil {
@@ -323,6 +323,39 @@ func TestReadyFilesUncommented(t *testing.T) {
 		if w := c.Warnings(); len(w) > 0 {
 			t.Errorf("%s: %v", name, w)
 		}
+	}
+}
+
+func TestLab(t *testing.T) {
+	t.Parallel()
+	c, err := Load("lab.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Warnings(); len(w) > 0 {
+		t.Error(w)
+	}
+	table := c.Routes()
+	if got, ok := table.LookupFrom(route.Inside, "sip:bob@lab.example"); !ok || got.URI != "sip:bob@192.0.2.20:5060" || got.Peer != "kamailio" {
+		t.Errorf("a call from the softphone: %+v", got)
+	}
+	if got, ok := table.LookupFrom(route.Outside, "sip:bob@lab.example"); ok {
+		t.Errorf("a call from outside: %+v", got)
+	}
+	p, err := c.Policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kamailio, stranger := netip.MustParseAddr("192.0.2.20"), netip.MustParseAddr("198.51.100.1")
+	if c.Registrar.On || c.PeerFor("", kamailio) != "kamailio" || c.PeerFor("", stranger) != "" || c.Listeners[1].Accept != AcceptPeers {
+		t.Errorf("%+v", c)
+	}
+	in := policy.Party{Side: policy.Inside, URI: "sip:alice@lab.example"}
+	if d := p.Decide(policy.Facts{From: in, To: policy.Party{Side: policy.Outside, URI: "sip:bob@lab.example", Peer: "kamailio"}}); !d.Allow || d.Mode != policy.Require {
+		t.Errorf("a call in the lab: %+v", d)
+	}
+	if d := p.Decide(policy.Facts{From: in, To: policy.Party{Side: policy.Outside, URI: "sip:bob@b.example"}}); d.Allow {
+		t.Errorf("a call elsewhere: %+v", d)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package configs loads the configuration, fills in its defaults and checks it
-// strictly. The ready-made files workstation.yaml and office.yaml stand beside it
-// and explain every key; they are also built into the program ([Workstation],
-// [Office]).
+// strictly. The ready-made files workstation.yaml, office.yaml and lab.yaml stand
+// beside it and explain every key; the first two are also built into the program
+// ([Workstation], [Office]).
 //
 // The file is YAML. Its keys, with the values they have when left out:
 //
@@ -85,6 +85,7 @@
 //	  token_file: token        # needed where listen is not loopback
 //	state: /var/lib/sipward    # what lasts over a restart: a folder, or a file with an ending such as .db;
 //	                           # off: nothing; left out: ~/.local/state/sipward (see Config.StateFile)
+//	                           # the identity keys are in the folder keys beside it
 //	records: calls             # a folder: what became of each call, a line each that cannot be changed unnoticed
 //	                           # (see package record); left out: nothing is kept
 //	log:

@@ -97,6 +97,8 @@ type peer struct {
 	target  URI
 	routes  []string
 	flow    Flow // where it was last heard from
+
+	translated bool // its target is an address behind a NAT
 }
 
 type sentAck struct {
@@ -150,7 +152,7 @@ func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog 
 		home: in.Flow.listener, contactUser: contactUser}
 	d.local = to.WithTag(d.localTag)
 	d.remoteSeq, _, _ = in.CSeq()
-	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow}
+	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow, translated: translated(in.Message, in.Flow)}
 	if !in.stack.register(d) {
 		return nil
 	}
@@ -162,7 +164,9 @@ func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog 
 }
 
 // contact is where the far end reaches this side now.
-func (d *Dialog) contact() URI { return d.home.ContactURI(d.contactUser) }
+func (d *Dialog) contact() URI {
+	return Flow{listener: d.home, remote: d.peer.flow.remote}.ContactURI(d.contactUser)
+}
 
 func contactOf(m *Message, fallback URI) URI {
 	for _, c := range m.Values("Contact") {
@@ -209,9 +213,15 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 
 // hop returns where a request within the dialog goes: to the first route or
 // the remote target where that is an address, else to where the peer was last
-// heard from. A connection that still stands is kept. Over TLS the peer must
-// prove the name under which it was called, whatever address it has now.
-func (d *Dialog) hop(p *peer) Flow { return p.flow.Toward(p.target, p.routes, d.name) }
+// heard from, as for a target behind a NAT. A connection that still stands is
+// kept. Over TLS the peer must prove the name under which it was called, whatever
+// address it has now.
+func (d *Dialog) hop(p *peer) Flow {
+	if p.translated && len(p.routes) == 0 {
+		return p.flow
+	}
+	return p.flow.Toward(p.target, p.routes, d.name)
+}
 
 func (d *Dialog) receive(flow Flow, m *Message) {
 	if d.replaced {
@@ -238,6 +248,7 @@ func (d *Dialog) receiveResponse(flow Flow, m *Message) {
 	_, method, _ := m.CSeq()
 	for _, t := range d.clients {
 		if t.branch == via.Branch() && t.req.Method == method {
+			t.flow.learn(via)
 			d.stay(flow)
 			t.receive(m)
 			return
@@ -357,7 +368,7 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	}
 	*last = seq
 	if m.Method == "INVITE" || m.Method == "UPDATE" {
-		from.target = contactOf(m, from.target)
+		from.target, from.translated = contactOf(m, from.target), translated(m, flow)
 	}
 	from.flow = flow
 	t := d.newServerTx(flow, m)

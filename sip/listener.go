@@ -33,6 +33,7 @@ type Listener struct {
 	bound    atomic.Pointer[binding]  // the socket, which Move exchanges
 	largeVia atomic.Pointer[Listener] // UDP: for what outgrows a datagram
 	shunned  shunned                  // TCP: who lets nobody connect
+	mapped   mappings                 // where peers see it
 }
 
 // Local returns the socket's own address.
@@ -44,7 +45,8 @@ func (l *Listener) Advertised() netip.AddrPort { return l.bound.Load().advertise
 // datagrams says whether the listener's transport is UDP.
 func (l *Listener) datagrams() bool { return l.Network == "udp" }
 
-// ContactURI returns the URI under which a dialog on this listener is reached.
+// ContactURI returns the URI under which a dialog on this listener is reached by
+// those who see it under its own address; see [Flow.ContactURI].
 func (l *Listener) ContactURI(user string) URI {
 	at := l.Advertised()
 	u := URI{Scheme: "sip", User: user, Host: at.Addr().String(), Port: int(at.Port())}
@@ -164,8 +166,8 @@ func (f Flow) Name() string { return f.name }
 
 // Toward returns the path of a request within a dialog whose far end was last
 // heard from on this flow: to the first route or the remote target where that
-// is an address, else on this flow, and always on it while its connection
-// stands. Over TLS the peer must prove to be name.
+// is an address that is reached from there, else on this flow, and always on it
+// while its connection stands. Over TLS the peer must prove to be name.
 func (f Flow) Toward(target URI, routes []string, name string) Flow {
 	if len(routes) > 0 {
 		if a, err := ParseAddress(routes[0]); err == nil {
@@ -176,7 +178,7 @@ func (f Flow) Toward(target URI, routes []string, name string) Flow {
 		return f
 	}
 	addr, ok := target.Addr()
-	if !ok || addr.Is4() != f.listener.Local().Addr().Is4() {
+	if !ok || addr.Is4() != f.listener.Local().Addr().Is4() || unreachable(addr, f.remote.Addr()) {
 		return f
 	}
 	return f.listener.FlowTo(netip.AddrPortFrom(addr, uint16(target.Port)), name)

@@ -140,6 +140,7 @@ func (l *Listener) Move(o MoveOptions) error {
 		return net.ErrClosed
 	}
 	l.bound.Store(b)
+	l.mapped.clear() // of the socket before
 	s.serve(l, b)
 	s.wg.Add(1)
 	go func() {

@@ -109,7 +109,10 @@ func (s *Stack) answerOutside(m *Message) bool {
 		return false
 	}
 	if t.queue.depth() < maxQueued {
-		t.queue.Post(func() { t.receive(m) })
+		t.queue.Post(func() {
+			t.flow.learn(via)
+			t.receive(m)
+		})
 	}
 	return true
 }

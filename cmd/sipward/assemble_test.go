@@ -63,7 +63,11 @@ func at(t *testing.T, d *daemon, side policy.Side, network string) netip.AddrPor
 
 // Not in parallel, see script_test.go.
 func TestAssembleReadyMade(t *testing.T) {
-	for name, cfg := range map[string]*configs.Config{"workstation": configs.WorkstationConfig(), "office": configs.OfficeConfig()} {
+	lab, err := configs.Load("../../configs/lab.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, cfg := range map[string]*configs.Config{"workstation": configs.WorkstationConfig(), "office": configs.OfficeConfig(), "lab": lab} {
 		t.Run(name, func(t *testing.T) {
 			d := start(t, onLoopback(t, cfg, netip.MustParseAddrPort("127.0.0.1:5070")))
 			if len(d.sockets) != 4 {
@@ -74,8 +78,12 @@ func TestAssembleReadyMade(t *testing.T) {
 				if udp != tcp || udp.Port() == 0 {
 					t.Errorf("%s: udp at %v, tcp at %v", side, udp, tcp)
 				}
-				options(t, "udp", udp, "200 OK")
-				options(t, "tcp", tcp, "200 OK")
+				answer := "200 OK"
+				if side == policy.Outside && cfg.Listeners[1].Accept == configs.AcceptPeers {
+					answer = "403 Forbidden"
+				}
+				options(t, "udp", udp, answer)
+				options(t, "tcp", tcp, answer)
 			}
 			client, err := console.NewClient(d.APIURL(), "")
 			if err != nil {

@@ -57,6 +57,10 @@ type Verdict struct {
 	Delay   time.Duration // that much later than otherwise, and later ones may overtake it
 	Copies  int           // that many further copies
 	Payload []byte        // not nil: arrives in place of what was written
+
+	// Valid: it arrives from there, or there, as behind a router that translates
+	// addresses.
+	From, To netip.AddrPort
 }
 
 // A Rule judges a datagram before chance does. It must not keep or change b,

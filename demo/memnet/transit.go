@@ -74,6 +74,12 @@ func (n *Network) write(from, to netip.AddrPort, b []byte, injected bool) error 
 	for _, tap := range n.taps {
 		(*tap)(Datagram{Time: now, From: from, To: to, Payload: bytes.Clone(written), Copies: len(f.dues)})
 	}
+	if v.From.IsValid() {
+		from = plainAddr(v.From)
+	}
+	if v.To.IsValid() {
+		to = plainAddr(v.To)
+	}
 	n.send(from, to, f)
 	return nil
 }

@@ -43,7 +43,7 @@ func endOf(in *sip.Incoming) *end {
 }
 
 // contact is where the far end reaches this side now: listeners may move.
-func (e *end) contact() sip.URI { return e.home.ContactURI(e.user) }
+func (e *end) contact() sip.URI { return e.home.Flow(e.flow.Remote()).ContactURI(e.user) }
 
 // retarget takes the far end's Contact, where it has one (RFC 3261 section 12.2).
 func (e *end) retarget(m *sip.Message) {

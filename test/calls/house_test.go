@@ -52,7 +52,8 @@ type house struct {
 
 type worldOptions struct {
 	net          memnet.Options
-	modeA, modeB policy.Mode // between the houses; "": require
+	outsideA     netip.AddrPort // zero: the usual one
+	modeA, modeB policy.Mode    // between the houses; "": require
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
@@ -72,16 +73,19 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if o.modeB == "" {
 		o.modeB = policy.Require
 	}
+	if !o.outsideA.IsValid() {
+		o.outsideA = outsideA
+	}
 	at := o.at
 	if at == nil {
 		at = func(ap netip.AddrPort) netip.AddrPort { return ap }
 	}
-	w.a = w.house("a", at(insideA), at(outsideA), o.modeA, o, append(o.routesA, []string{
+	w.a = w.house("a", at(insideA), at(o.outsideA), o.modeA, o, append(o.routesA, []string{
 		"*@b.example", "sip:" + at(outsideB).String(), "outside",
 		"alice", "sip:alice@" + at(alicePhone).String(), "inside"}...))
 	w.b = w.house("b", at(insideB), at(outsideB), o.modeB, o, []string{
 		"bob", "sip:bob@" + at(bobPhone).String(), "inside",
-		"*@a.example", "sip:" + at(outsideA).String(), "outside"})
+		"*@a.example", "sip:" + at(o.outsideA).String(), "outside"})
 	w.alice = w.phone("alice", at(alicePhone), at(insideA))
 	w.bob = w.phone("bob", at(bobPhone), at(insideB))
 	return w

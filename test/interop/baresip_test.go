@@ -40,11 +40,11 @@ type baresip struct {
 	sip     int // port for SIP over UDP and TCP
 	rtp     [2]int
 	control net.Conn
-	events  chan baresipEvent
+	events  chan phoneEvent
 }
 
-// baresipEvent is what baresip reports by itself.
-type baresipEvent struct {
+// phoneEvent is what a phone reports by itself.
+type phoneEvent struct {
 	Type  string `json:"type"`
 	Param string `json:"param"`
 }
@@ -67,6 +67,7 @@ type phone struct {
 	voice            []int16
 	outbound         string // proxy, an address with a port
 	transport        string
+	space            *space // where it runs
 }
 
 func startPhone(t *testing.T, o phone) *baresip {
@@ -81,7 +82,7 @@ func startPhone(t *testing.T, o phone) *baresip {
 	}
 	first := freePorts(t, 4+rtpPorts)
 	// It listens for TLS on the port after the one for SIP.
-	p := &baresip{user: user, dir: t.TempDir(), sip: first, rtp: [2]int{first + 4, first + 3 + rtpPorts}, events: make(chan baresipEvent, 256)}
+	p := &baresip{user: user, dir: t.TempDir(), sip: first, rtp: [2]int{first + 4, first + 3 + rtpPorts}, events: make(chan phoneEvent, 256)}
 	control := net.JoinHostPort(phoneHost, strconv.Itoa(first+2))
 
 	speech := filepath.Join(p.dir, "speech.wav")
@@ -117,9 +118,9 @@ ctrl_tcp_listen %[8]s
 	writeFile(t, filepath.Join(p.dir, "accounts"), account+"\n")
 	writeFile(t, filepath.Join(p.dir, "contacts"), "")
 
-	p.process = start(t, user+"'s "+cmp.Or(o.name, "phone"), p.dir, "baresip", "-f", p.dir, "-s")
+	p.process = startIn(o.space, t, user+"'s "+cmp.Or(o.name, "phone"), p.dir, "baresip", "-f", p.dir, "-s")
 	p.says("baresip is ready")
-	conn, err := net.DialTimeout("tcp", control, patience)
+	conn, err := o.space.dial(control)
 	if err != nil {
 		t.Fatalf("%s: %v", p.name, err)
 	}
@@ -146,7 +147,7 @@ func (p *baresip) listen() {
 		if _, err := io.ReadFull(r, body); err != nil {
 			return
 		}
-		var e baresipEvent
+		var e phoneEvent
 		if json.Unmarshal(body[:n], &e) == nil && e.Type != "" {
 			select {
 			case p.events <- e:
@@ -200,7 +201,7 @@ func (p *baresip) awaitRegistered() {
 }
 
 // hears waits for one of the events, and returns it.
-func (p *baresip) hears(events ...string) baresipEvent {
+func (p *baresip) hears(events ...string) phoneEvent {
 	p.t.Helper()
 	deadline := time.After(patience)
 	for {

@@ -22,11 +22,12 @@ import (
 	"github.com/sipward/sipward/demo/capture"
 )
 
-// wiretap captures packets of the loopback interface that a filter lets through.
+// wiretap captures packets of an interface that a filter lets through.
 type wiretap struct {
 	*process
 	file   string
-	marker *net.UDPConn // sends to itself
+	marker *net.UDPConn // sends the mark of the end
+	markTo *net.UDPAddr
 }
 
 // endMark is the payload of the last packet of a capture.
@@ -36,15 +37,33 @@ const endMark = "end of the capture"
 // it.
 func startWiretap(t *testing.T, filter string) *wiretap {
 	t.Helper()
+	return startWiretapIn(nil, t, "lo", netip.AddrPort{}, filter)
+}
+
+// startWiretapIn begins a capture on an interface of a namespace. The mark of its
+// end goes to an address that is reached over that interface, or to where it comes
+// from.
+func startWiretapIn(in *space, t *testing.T, interfaceName string, markTo netip.AddrPort, filter string) *wiretap {
+	t.Helper()
 	dir := t.TempDir()
-	marker, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(phoneHost)})
-	if err != nil {
+	w := &wiretap{file: filepath.Join(dir, "wire.pcapng")}
+	from := &net.UDPAddr{IP: net.ParseIP(phoneHost)}
+	if markTo.IsValid() {
+		from.IP = nil
+	}
+	if err := in.inside(func() (err error) {
+		w.marker, err = net.ListenUDP("udp4", from)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { marker.Close() })
-	w := &wiretap{file: filepath.Join(dir, "wire.pcapng"), marker: marker}
-	filter = fmt.Sprintf("(%s) or udp port %d", filter, marker.LocalAddr().(*net.UDPAddr).Port)
-	w.process = start(t, "the capture", dir, "dumpcap", "-q", "-i", "lo", "-f", filter, "-w", w.file)
+	t.Cleanup(func() { w.marker.Close() })
+	w.markTo = w.marker.LocalAddr().(*net.UDPAddr)
+	filter = fmt.Sprintf("(%s) or udp port %d", filter, w.markTo.Port)
+	if markTo.IsValid() {
+		w.markTo = net.UDPAddrFromAddrPort(markTo)
+	}
+	w.process = startIn(in, t, "the capture", dir, "dumpcap", "-q", "-i", interfaceName, "-f", filter, "-w", w.file)
 	w.says("File: ")
 	return w
 }
@@ -54,7 +73,7 @@ func startWiretap(t *testing.T, filter string) *wiretap {
 // one behind.
 func (w *wiretap) finish() {
 	w.t.Helper()
-	if _, err := w.marker.WriteTo([]byte(endMark), w.marker.LocalAddr()); err != nil {
+	if _, err := w.marker.WriteTo([]byte(endMark), w.markTo); err != nil {
 		w.t.Fatal(err)
 	}
 	until(w.t, "the end of the capture", 20*time.Millisecond, func() error {

@@ -6,6 +6,8 @@
 //	baresip ── sipward ══ Kamailio, rtpengine ══ sipward ── baresip
 //	baresip ── sipward ── baresip
 //	baresip ── sipward ══ its own far end, the test addresses
+//	baresip, linphone ── an office's sipward ══ another's ── baresip, linphone
+//	baresip ── sipward ── a router with NAT ══ Kamailio ══ sipward ── baresip
 //
 // In some of them the phones register: with their sipward, or through it at
 // Kamailio, which knows nothing of sipward and asks for passwords of its own; or
@@ -15,15 +17,17 @@
 // compared with what the other one played. tshark reads the capture, as somebody
 // on the wire would, and must find no speech in it.
 //
-// They need Linux, the right to capture on the loopback interface (root has it),
-// and the Debian packages baresip-core, sip-tester, tshark, kamailio and
-// rtpengine-daemon (without its kernel module). A missing one fails the run, and the
-// message names it.
+// They need Linux, the rights to capture on the loopback interface and to make
+// network namespaces (root has them), and the Debian packages baresip-core,
+// linphone-cli, sip-tester, tshark, kamailio, rtpengine-daemon (without its kernel
+// module), iproute2 and iptables. What is missing fails the run, and the message
+// names it.
 //
 //	make interop
 //	go test -tags interop -count=1 ./test/interop
 //	SIPWARD_BIN=/usr/local/bin/sipward go test -tags interop -count=1 ./test/interop
 //
-// Everything stays on 127.0.0.0/8. Each run takes a network of its own in there
-// and ports that are free, so that several runs on one machine do not meet.
+// Everything stays on 127.0.0.0/8 or in namespaces that end with the run. Each run
+// takes a network of its own in there and ports that are free, so that several runs
+// on one machine do not meet.
 package interop

@@ -32,8 +32,13 @@ type kamailio struct {
 // the rtpengine there.
 func startKamailio(t *testing.T, host, rtpengine string) *kamailio {
 	t.Helper()
+	return startKamailioIn(nil, t, host, freePorts(t, 1), rtpengine)
+}
+
+func startKamailioIn(in *space, t *testing.T, host string, port int, rtpengine string) *kamailio {
+	t.Helper()
 	dir := t.TempDir()
-	k := &kamailio{host: host, port: freePorts(t, 1)}
+	k := &kamailio{host: host, port: port}
 	config := filepath.Join(dir, "kamailio.cfg")
 	writeFile(t, config, kamailioConfig)
 	args := []string{"-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-w", dir, "-l", fmt.Sprintf("udp:%s:%d", host, k.port)}
@@ -41,8 +46,9 @@ func startKamailio(t *testing.T, host, rtpengine string) *kamailio {
 		args = append(args, "-A", fmt.Sprintf("RTPENGINE=\"udp:%s\"", rtpengine))
 	}
 	// Killed, it would leave its children behind.
-	k.process = startEnding(t, syscall.SIGTERM, "Kamailio", dir, "kamailio", args...)
-	awaitSIP(t, k.process, host, k.port)
+	words := in.command("kamailio", args...)
+	k.process = startEnding(t, syscall.SIGTERM, "Kamailio", dir, words[0], words[1:]...)
+	awaitSIP(in, t, k.process, host, k.port)
 	return k
 }
 
@@ -59,10 +65,13 @@ func startRTPEngine(t *testing.T, host string) string {
 }
 
 // awaitSIP waits until somebody answers OPTIONS, whatever the answer is.
-func awaitSIP(t *testing.T, p *process, host string, port int) {
+func awaitSIP(in *space, t *testing.T, p *process, host string, port int) {
 	t.Helper()
-	conn, err := net.Dial("udp4", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
+	var conn net.Conn
+	if err := in.inside(func() (err error) {
+		conn, err = net.Dial("udp4", net.JoinHostPort(host, strconv.Itoa(port)))
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()

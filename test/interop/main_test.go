@@ -56,11 +56,15 @@ func complete() bool {
 	ok := true
 	for _, p := range []struct{ program, debian string }{
 		{"baresip", "baresip-core"},
+		{"linphonec", "linphone-cli"},
 		{"sipp", "sip-tester"},
 		{"kamailio", "kamailio"},
 		{"rtpengine", "rtpengine-daemon"},
 		{"dumpcap", "tshark"}, // through wireshark-common, which tshark depends on
 		{"tshark", "tshark"},
+		{"ip", "iproute2"},
+		{"iptables", "iptables"},
+		{"nsenter", "util-linux"},
 	} {
 		if _, err := exec.LookPath(p.program); err != nil {
 			fmt.Fprintf(os.Stderr, "interop: %s is not in PATH; on Debian it comes with: apt-get install --no-install-recommends %s\n", p.program, p.debian)
@@ -73,6 +77,12 @@ func complete() bool {
 	if _, err := ran("dumpcap", "-L", "-i", "lo"); err != nil {
 		fmt.Fprintln(os.Stderr, "interop: capturing on the loopback interface is not allowed; run as root, or in Debian's group wireshark.", err)
 		return false
+	}
+	if in, err := openSpace(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return false
+	} else {
+		in.Close()
 	}
 	return true
 }

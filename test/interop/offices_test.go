@@ -71,15 +71,15 @@ func TestOffices(t *testing.T) {
 	n, s := startOffice(t, north, south), startOffice(t, south, north)
 	tap := startWiretap(t, fmt.Sprintf("host %s or host %s", w.a, w.b))
 
-	at := func(o office, user, device, password string, voice []int16) *baresip {
-		return startPhone(t, phone{name: device, user: user, domain: o.domain, password: password, voice: voice,
-			outbound: fmt.Sprintf("%s:%d", phoneHost, o.ports.inside), transport: "udp"})
+	at := func(o office, user, device, password string, voice []int16) phone {
+		return phone{name: device, user: user, domain: o.domain, password: password, voice: voice,
+			outbound: fmt.Sprintf("%s:%d", phoneHost, o.ports.inside), transport: "udp"}
 	}
-	alice := at(north, "alice", "phone", "alices-secret", audio.Alice())
-	amy := at(north, "amy", "phone", "amys-secret", audio.Bob())
-	desk := at(south, "bob", "desk phone", "bobs-secret", audio.Bob())
-	mobile := at(south, "bob", "mobile", "bobs-secret", audio.Bob())
-	for _, p := range []*baresip{alice, amy, desk, mobile} {
+	alice := startPhone(t, at(north, "alice", "phone", "alices-secret", audio.Alice()))
+	amy := startLinphone(t, at(north, "amy", "phone", "amys-secret", audio.Bob()))
+	desk := startPhone(t, at(south, "bob", "desk phone", "bobs-secret", audio.Bob()))
+	mobile := startLinphone(t, at(south, "bob", "mobile", "bobs-secret", audio.Bob()))
+	for _, p := range []softphone{alice, amy, desk, mobile} {
 		p.awaitRegistered()
 	}
 
@@ -102,10 +102,10 @@ func TestOffices(t *testing.T) {
 
 	for _, c := range []struct {
 		name           string
-		caller, callee *baresip
+		caller, callee softphone
 		from, to       *sipward
 		dialled, shown string
-		also           *baresip // rings too, and stops when the callee has answered
+		also           softphone // rings too, and stops when the callee has answered
 	}{
 		{"Alice to Bob, by name", alice, desk, n, s, "sip:bob@south.example", "sip:bob@south.example", mobile},
 		{"Alice to Bob, by number", alice, mobile, n, s, "202", "sip:202@north.example", desk},
@@ -141,13 +141,13 @@ func TestOffices(t *testing.T) {
 		c.to.awaitGone(in)
 	}
 
-	for _, p := range []*baresip{alice, amy, desk, mobile} {
+	for _, p := range []softphone{alice, amy, desk, mobile} {
 		p.quit()
 	}
 
 	// Who does not know Alice's password is not Alice. This comes last: who was wrong
 	// too often gets no answers, and everybody here has the same address.
-	impostor := at(north, "alice", "impostor", "amys-secret", audio.Bob())
+	impostor := startPhone(t, at(north, "alice", "impostor", "amys-secret", audio.Bob()))
 	n.says(`"msg":"wrong password"`)
 	impostor.shows("a refusal of its password", func(out string) bool {
 		return strings.Count(out, "\nSIP/2.0 401 ") >= 2 && strings.Contains(out, "\nAuthorization: Digest username=\"alice\"")
@@ -177,7 +177,7 @@ func TestOffices(t *testing.T) {
 			t.Errorf("this should have stayed inside:\n%s", m.text)
 		}
 	}
-	for p, voices := range map[*baresip][][]int16{
+	for p, voices := range map[softphone][][]int16{
 		alice:  {audio.Bob(), audio.Bob(), audio.Bob(), audio.Bob()},
 		amy:    {audio.Alice(), audio.Bob()},
 		desk:   {audio.Alice(), audio.Bob()},
@@ -185,11 +185,16 @@ func TestOffices(t *testing.T) {
 	} {
 		calls := p.recordings()
 		if len(calls) != len(voices) {
-			t.Errorf("%s made %d recordings, want %d", p.name, len(calls), len(voices))
+			t.Errorf("%v made %d recordings, want %d", p, len(calls), len(voices))
 			continue
 		}
 		for i, heard := range calls {
-			judgeVoice(t, fmt.Sprintf("call %d at %s", i+1, p.name), heard, voices[i])
+			where := fmt.Sprintf("call %d at %v", i+1, p)
+			if _, cuts := p.(*linphone); cuts {
+				judgePieces(t, where, heard, voices[i])
+			} else {
+				judgeVoice(t, where, heard, voices[i])
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -38,18 +39,49 @@ func start(t *testing.T, name, dir, program string, args ...string) *process {
 	return startEnding(t, syscall.SIGKILL, name, dir, program, args...)
 }
 
+// startIn starts a program in a namespace.
+func startIn(s *space, t *testing.T, name, dir, program string, args ...string) *process {
+	t.Helper()
+	words := s.command(program, args...)
+	return start(t, name, dir, words[0], words[1:]...)
+}
+
 // startEnding starts a program that has to be ended by a signal other than
 // SIGKILL, because it has children to end itself.
 func startEnding(t *testing.T, end syscall.Signal, name, dir, program string, args ...string) *process {
 	t.Helper()
+	p := prepare(t, end, name, dir, program, args...)
+	p.run()
+	return p
+}
+
+// startTold starts a program that is told what to do on its standard input.
+func startTold(t *testing.T, name, dir string, input *io.WriteCloser, program string, args ...string) *process {
+	t.Helper()
+	p := prepare(t, syscall.SIGKILL, name, dir, program, args...)
+	var err error
+	if *input, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	p.run()
+	return p
+}
+
+func prepare(t *testing.T, end syscall.Signal, name, dir, program string, args ...string) *process {
 	p := &process{t: t, name: name, cmd: exec.Command(program, args...), end: end, done: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), "LC_ALL=C", "HOME="+dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	// Also where the test process is killed, and no cleanup runs.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: end}
+	return p
+}
+
+func (p *process) run() {
+	t := p.t
+	t.Helper()
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", name, err)
+		t.Fatalf("starting %s: %v", p.name, err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
@@ -58,11 +90,12 @@ func startEnding(t *testing.T, end syscall.Signal, name, dir, program string, ar
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("---- %s (%s) said:\n%s", name, program, p.out.String())
+			t.Logf("---- %s (%s) said:\n%s", p.name, p.cmd.Path, p.out.String())
 		}
 	})
-	return p
 }
+
+func (p *process) String() string { return p.name }
 
 // kill ends the process, if it still runs, and waits for that.
 func (p *process) kill() {

@@ -15,6 +15,7 @@ import (
 // sipward is one process of the program under test.
 type sipward struct {
 	*process
+	space      *space // where it runs
 	ports      sipwardPorts
 	api        string   // its URL
 	events     *process // what "sipward calls --watch" prints
@@ -104,19 +105,25 @@ log: {level: debug, format: json}
 // run checks the configuration file and starts the process with it.
 func (s *sipward) run(t *testing.T, name, dir string) {
 	t.Helper()
-	if out, err := ran(sipwardBin, "check", "--config", s.configFile); err != nil {
+	if out, err := s.ran("check", "--config", s.configFile); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s.process = start(t, name, dir, sipwardBin, "run", "--config", s.configFile)
+	s.process = startIn(s.space, t, name, dir, sipwardBin, "run", "--config", s.configFile)
 	s.says("sipward is ready")
 	// It may come late: it begins with the calls that are there already.
 	s.api = fmt.Sprintf("http://%s:%d", phoneHost, s.ports.api)
-	s.events = start(t, "the events of "+name, dir, sipwardBin, "calls", "--watch", "--json", "--api", s.api)
+	s.events = startIn(s.space, t, "the events of "+name, dir, sipwardBin, "calls", "--watch", "--json", "--api", s.api)
+}
+
+// ran runs a verb of the program to its end and returns what it printed.
+func (s *sipward) ran(args ...string) ([]byte, error) {
+	words := s.space.command(sipwardBin, args...)
+	return ran(words[0], words[1:]...)
 }
 
 // calls are the live calls.
 func (s *sipward) calls() ([]call, error) {
-	out, err := ran(sipwardBin, "calls", "--json", "--api", s.api)
+	out, err := s.ran("calls", "--json", "--api", s.api)
 	if err != nil {
 		return nil, err
 	}
