@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"crypto/sha256"
 	"sync"
 	"time"
 )
@@ -23,15 +24,21 @@ const (
 type guesses struct {
 	mu      sync.Mutex
 	max     int
-	callees map[string][]time.Time // the oldest first
+	callees map[callee][]time.Time // the oldest first
 	cleaned time.Time
 }
 
-func newGuesses() *guesses { return &guesses{max: maxCallees, callees: map[string][]time.Time{}} }
+// callee stands for an address of any length.
+type callee [sha256.Size]byte
+
+func calleeOf(address string) callee { return sha256.Sum256([]byte(address)) }
+
+func newGuesses() *guesses { return &guesses{max: maxCallees, callees: map[callee][]time.Time{}} }
 
 // begin counts an exchange for a user; false where its dh-resp has to wait for
 // the answer.
-func (g *guesses) begin(callee string, now time.Time) bool {
+func (g *guesses) begin(address string, now time.Time) bool {
+	callee := calleeOf(address)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now.Sub(g.cleaned) >= guessCleanUp || len(g.callees) >= g.max {
@@ -50,7 +57,8 @@ func (g *guesses) begin(callee string, now time.Time) bool {
 }
 
 // answered takes back what begin counted at that time.
-func (g *guesses) answered(callee string, at time.Time) {
+func (g *guesses) answered(address string, at time.Time) {
+	callee := calleeOf(address)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	times := g.callees[callee]
@@ -62,7 +70,7 @@ func (g *guesses) answered(callee string, at time.Time) {
 	}
 }
 
-func (g *guesses) expire(callee string, now time.Time) {
+func (g *guesses) expire(callee callee, now time.Time) {
 	times := g.callees[callee]
 	for len(times) > 0 && now.Sub(times[0]) >= guessWindow {
 		times = times[1:]
@@ -70,7 +78,7 @@ func (g *guesses) expire(callee string, now time.Time) {
 	g.keep(callee, times)
 }
 
-func (g *guesses) keep(callee string, times []time.Time) {
+func (g *guesses) keep(callee callee, times []time.Time) {
 	if len(times) == 0 {
 		delete(g.callees, callee)
 	} else {

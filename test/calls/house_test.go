@@ -166,14 +166,18 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 func (w *world) close() {
 	w.t.Helper()
 	for _, h := range []*house{w.a, w.b} {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		h.proxy.Shutdown(ctx)
-		cancel()
-		h.media.Close()
+		h.close()
 	}
 	w.alice.close()
 	w.bob.close()
 	w.net.Close()
+}
+
+func (h *house) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	h.proxy.Shutdown(ctx)
+	h.media.Close()
 }
 
 type sipDialog = sip.Dialog
