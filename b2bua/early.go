@@ -39,6 +39,8 @@ func (c *Call) offers100rel(l *Leg, exchange bool) bool {
 	switch {
 	case len(c.phones) > 1, exchange && c.p.forking.has(l.uri.AOR(), time.Now()):
 		return false
+	case exchange && c.a.exchange != nil && !c.mayShow():
+		return false // keys on this leg before the other's would serve nobody
 	case c.offer == nil && c.a.exchange != nil:
 		// Its 183 will hold the offer, which only a reliable one may, and
 		// dh-resp with it.
