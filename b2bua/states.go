@@ -56,9 +56,11 @@ type noted struct {
 // keys says where the leg's exchange stands.
 func (l *Leg) keys() KeyState {
 	switch {
-	case l.exchange == nil && l.noted.keys != "" && l.noted.keys != KeysNone && l.call.state == Ended:
-		return KeysErased
 	case l.exchange == nil:
+		was := l.noted.keys
+		if was == KeysAgreed || was == KeysConfirmed || was == KeysErased || was == KeysOffered && l.call.state == Ended {
+			return KeysErased
+		}
 		return KeysNone
 	case !l.protect:
 		return KeysOffered

@@ -193,7 +193,11 @@ func (s *soak) watch(h *house) {
 				if strings.Contains(e.Call.Reason, "transferred by") {
 					break // a leg of another call, with its keys, takes the place of one
 				}
-				s.moved(e.Call.ID+l.Side, string(b2bua.KeysNone), string(l.Keys))
+				name := e.Call.ID + l.Side
+				if s.last[name] == string(b2bua.KeysOffered) && l.Keys == b2bua.KeysConfirmed {
+					s.moved(name, "", string(b2bua.KeysAgreed)) // of early media's keys no event tells before
+				}
+				s.moved(name, string(b2bua.KeysNone), string(l.Keys))
 				if e.Type == "call-ended" {
 					delete(s.last, e.Call.ID+e.Call.Legs[i].Side)
 				}
@@ -312,7 +316,7 @@ func (s *soak) fail(n int, format string, args ...any) {
 func (s *soak) judgeVariety() {
 	for what, least := range map[string]int{"answered": 60, "refused": 2, "cancelled": 5, "hold": 30, "resume": 10, "re-INVITE": 20, "UPDATE": 10,
 		"491": 1, "ended by the caller": 10, "ended by the callee": 10, "ended by both": 5,
-		"transfer": 50, "transferred": 20, "not transferred": 5} {
+		"PRACK": 20, "transfer": 50, "transferred": 20, "not transferred": 5} {
 		if got := s.events[what]; got < least**soakCalls/1000 {
 			s.t.Errorf("seed %d: %q happened %d times in %d calls, want %d", s.seed, what, got, *soakCalls, least**soakCalls/1000)
 		}

@@ -65,16 +65,18 @@ type seat struct {
 	rtp   net.PacketConn
 	done  chan struct{} // its reader has ended
 
-	dialog *sip.Dialog
-	state  string
-	holds  stance // its own wish
-	wish   stance // that its offer under way asks for
-	held   bool   // the other side wants nothing
-	offers bool   // an offer of its own is under way
-	answer bool   // an answer of its own is: the ACK with the other's has not come
-	ver    int    // of its descriptions
-	seq    uint16 // of its next packet
-	to     *net.UDPAddr
+	dialog  *sip.Dialog
+	state   string
+	holds   stance // its own wish
+	wish    stance // that its offer under way asks for
+	held    bool   // the other side wants nothing
+	offers  bool   // an offer of its own is under way
+	answer  bool   // an answer of its own is: the ACK with the other's has not come
+	ver     int    // of its descriptions
+	said    []byte // in its provisional response
+	pracked bool   // that one was acknowledged
+	seq     uint16 // of its next packet
+	to      *net.UDPAddr
 
 	mu    sync.Mutex
 	now   thought
@@ -264,7 +266,11 @@ func (p *seat) call(to string) {
 		if p.story.delayed {
 			body = nil
 		}
-		d, err := p.d.stack.Dial(sip.Dial{Flow: p.d.lis.Flow(p.d.proxy), URI: uri, From: sip.Address{URI: self}, To: sip.Address{URI: uri}, ContactUser: userOfCall(p.n),
+		var fields []sip.Field
+		if p.story.reliable {
+			fields = takes
+		}
+		d, err := p.d.stack.Dial(sip.Dial{Flow: p.d.lis.Flow(p.d.proxy), URI: uri, From: sip.Address{URI: self}, To: sip.Address{URI: uri}, ContactUser: userOfCall(p.n), Fields: fields,
 			ContentType: "application/sdp", Body: body, Queue: &p.queue, User: p})
 		if err != nil {
 			p.d.s.fail(p.n, "the caller cannot dial: %v", err)
@@ -371,16 +377,44 @@ func (p *seat) pickUp(offered string) {
 		}
 		p.answer = true
 		p.note("")
-		if offered == "" {
+		switch {
+		case p.pracked: // which has settled offer and answer
+			p.dialog.Answer("", nil)
+		case p.said != nil:
+			p.dialog.Answer("application/sdp", p.said)
+		case offered == "":
 			p.dialog.Answer("application/sdp", p.offer(p.holds))
-		} else {
+		default:
 			p.dialog.Answer("application/sdp", p.reply(offered))
 		}
 	})
 }
 
+// ring rings with media before the answer, reliably where the caller can.
+func (p *seat) ring(offered string) {
+	p.said = p.reply(offered)
+	if !p.story.reliable || !p.dialog.Takes100rel() {
+		p.dialog.Provision(183, "", "application/sdp", p.said)
+		return
+	}
+	p.dialog.ProvisionReliably(183, "", "application/sdp", p.said, func(prack *sip.ServerTx) {
+		if prack == nil {
+			p.dialog.Refuse(504, "")
+			p.end("no PRACK came")
+			return
+		}
+		prack.Reply(200, "")
+		p.pracked = true
+		p.d.s.happened("PRACK")
+	})
+}
+
 // OnProvisional and the other methods make a seat a [sip.User].
-func (p *seat) OnProvisional(*sip.Message) {
+func (p *seat) OnProvisional(res *sip.Message) {
+	if p.dialog.Reliable(res) {
+		p.learn(res)
+		p.dialog.Prack(res, "", nil, func(*sip.Message, error) {})
+	}
 	if p.state == calling {
 		p.state = rings
 		p.note("")

@@ -11,19 +11,20 @@ import (
 // story is what the people of one call do. It is drawn from the seed and the
 // call's number and from nothing else.
 type story struct {
-	random  *rand.Rand
-	delayed bool // the INVITE has no offer
-	early   bool // the callee describes its media while it rings
-	refusal int  // the callee's answer, where it is none
-	never   bool // the callee never answers
-	ring    time.Duration
-	cancel  time.Duration // after which the caller gives up; 0: never
-	turns   []turn
-	moves   bool  // somebody transfers the call in the end,
-	mover   int   // this one,
-	leaves  bool  // who hangs up as soon as it is done, and is sent away otherwise,
-	wanted  bool  // to somebody who takes the call
-	bye     []int // who hangs up, 0 the caller: both at once where there are two
+	random   *rand.Rand
+	delayed  bool // the INVITE has no offer
+	early    bool // the callee describes its media while it rings
+	reliable bool // both phones know reliable provisional responses
+	refusal  int  // the callee's answer, where it is none
+	never    bool // the callee never answers
+	ring     time.Duration
+	cancel   time.Duration // after which the caller gives up; 0: never
+	turns    []turn
+	moves    bool  // somebody transfers the call in the end,
+	mover    int   // this one,
+	leaves   bool  // who hangs up as soon as it is done, and is sent away otherwise,
+	wanted   bool  // to somebody who takes the call
+	bye      []int // who hangs up, 0 the caller: both at once where there are two
 }
 
 // turn is something that people do within a call.
@@ -44,7 +45,8 @@ func newStory(seed uint64, n int) *story {
 	st := &story{random: rand.New(rand.NewPCG(seed, uint64(n)))}
 	r := st.random
 	chance := func(p float64) bool { return r.Float64() < p }
-	st.delayed, st.early = chance(0.1), chance(0.2)
+	st.delayed, st.early = chance(0.1), chance(0.3)
+	st.reliable = chance(0.5)
 	if st.ring = 0; chance(0.7) {
 		st.ring = st.seconds(4)
 	}
@@ -83,7 +85,7 @@ func newStory(seed uint64, n int) *story {
 // callee does what the callee does when it is invited, on its queue.
 func (st *story) callee(p *seat, offered string) {
 	if st.early && offered != "" {
-		p.dialog.Provision(183, "", "application/sdp", p.reply(offered))
+		p.ring(offered)
 	} else {
 		p.dialog.Provision(180, "", "", nil)
 	}
