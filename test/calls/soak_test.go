@@ -256,7 +256,7 @@ func (s *soak) rest() (r resting) {
 	}
 	s.w.net.SetRule(nil)
 	s.mu.Lock()
-	clear(s.chance)
+	s.chance = map[link]*rand.Rand{} // a map that is cleared keeps its memory
 	s.mu.Unlock()
 	s.w.net.SetRule(s.fate)
 	r.sockets = s.w.net.Sockets()
