@@ -17,8 +17,11 @@ const (
 	// oldKeysTime is how long packets under the keys before are heard after a
 	// rekeying.
 	oldKeysTime = 5 * time.Second
-	// maxRekeyings bounds the rekeyings of a session.
-	maxRekeyings = 1024
+	// overtaken is how much longer that is where the first packet under the new
+	// keys has overtaken some under those before.
+	overtaken = 200 * time.Millisecond
+	// maxDigests bounds how many keys of before are told again.
+	maxDigests = 2048
 )
 
 // Keys are the SRTP keys of one end: the protection profile's registered name,
@@ -53,7 +56,7 @@ type keyring struct {
 	news      bool // confirmed since the session last looked
 	callback  func()
 
-	used [][sha256.Size]byte // digests of all keys so far
+	used [][sha256.Size]byte // digests of the newest maxDigests keys
 }
 
 // install puts new keys into use.
@@ -62,7 +65,7 @@ func (k *keyring) install(keys Keys, o ProtectOptions, now time.Duration) error 
 		keyDigest(keys.SendKey, keys.SendSalt),
 		keyDigest(keys.RecvKey, keys.RecvSalt),
 	}
-	if len(k.used) >= 2*maxRekeyings || prints[0] == prints[1] || slices.Contains(k.used, prints[0]) || slices.Contains(k.used, prints[1]) {
+	if prints[0] == prints[1] || slices.Contains(k.used, prints[0]) || slices.Contains(k.used, prints[1]) {
 		return ErrKeyReuse
 	}
 	send, err := srtp.NewContext(keys.Suite, keys.SendKey, keys.SendSalt)
@@ -73,6 +76,9 @@ func (k *keyring) install(keys Keys, o ProtectOptions, now time.Duration) error 
 	if err != nil {
 		send.Erase()
 		return err
+	}
+	if len(k.used) >= maxDigests {
+		k.used = slices.Delete(k.used, 0, len(prints))
 	}
 	k.used = append(k.used, prints[:]...)
 
@@ -102,7 +108,7 @@ func (k *keyring) install(keys Keys, o ProtectOptions, now time.Duration) error 
 func (k *keyring) authenticate(dst, pkt []byte, what kind, now time.Duration) ([]byte, error) {
 	clear, err := unprotect(k.recv, dst, pkt, what)
 	if err == nil {
-		k.confirm()
+		k.confirm(now)
 		return clear, nil
 	}
 	if k.old == nil || now >= k.oldTill {
@@ -131,13 +137,13 @@ func (k *keyring) protect(pkt []byte, what kind) ([]byte, error) {
 func (k *keyring) rtcpIndex(pkt []byte) uint32 { return k.recv.RTCPIndex(pkt) }
 
 // confirm notes that a packet verified under the newest keys: those before it
-// are no longer needed.
-func (k *keyring) confirm() {
+// are needed only for what it has overtaken on the way.
+func (k *keyring) confirm(now time.Duration) {
 	if k.confirmed {
 		return
 	}
 	k.confirmed, k.news = true, true
-	erase(&k.old)
+	k.oldTill = min(k.oldTill, now+overtaken)
 	if k.next != nil {
 		erase(&k.send)
 		k.send, k.next = k.next, nil
