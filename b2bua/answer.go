@@ -28,6 +28,7 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
 	c.p.proved(c, c.b)
+	c.refreshedBy(c.b, res)
 	fin, sentence := c.takeResp(c.b, res)
 	if sentence != "" {
 		c.b.dialog.Ack(res, "", nil)
@@ -75,6 +76,7 @@ func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
 	fields = append(fields, c.told(res, c.b, c.a)...)
+	fields = append(fields, c.refreshed(c.a, c.invite.Message)...)
 	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
 	c.emit("call-changed")
 }

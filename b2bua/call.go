@@ -70,6 +70,8 @@ type Call struct {
 	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string        // dh-fin that this ACK will carry
 	change   *modification // a re-INVITE or UPDATE under way
+	waiting  waitingChange // until nothing else is
+	watch    *time.Timer   // for silence
 	ringing  *time.Timer   // noAnswer
 	patience *time.Timer   // for an ACK with dh-fin
 	leaving  *sip.ServerTx // a BYE that waits for the far end's answer
@@ -105,6 +107,8 @@ type Leg struct {
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make
 	move      legMove
+	rekey     rekeying
+	session   sessionTimer
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

@@ -126,7 +126,7 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 		return ""
 	}
 	if attrs.Present {
-		x, resp, err := c.p.responder(streamPath(invite), attrs)
+		x, resp, err := c.p.responder(streamPath(invite), attrs, nil)
 		if err == nil {
 			l.exchange, l.resp = x, resp
 			c.protection = "negotiating"
@@ -150,13 +150,14 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 	return ""
 }
 
-// responder begins this side's part, where the path leaves a group to do so.
-func (p *Proxy) responder(stream bool, attrs keyexchange.Attrs) (*keyexchange.Exchange, string, error) {
+// responder begins this side's part, where the path leaves a group to do so. chain
+// is that of the dialog's last exchange.
+func (p *Proxy) responder(stream bool, attrs keyexchange.Attrs, chain []byte) (*keyexchange.Exchange, string, error) {
 	groups := p.groups(stream)
 	if len(groups) == 0 {
 		return nil, "", keyexchange.ErrNoCommon
 	}
-	return keyexchange.NewResponder(keyexchange.Config{Groups: groups, Suites: p.o.Suites}, attrs, nil)
+	return keyexchange.NewResponder(keyexchange.Config{Groups: groups, Suites: p.o.Suites}, attrs, chain)
 }
 
 // attacked notes a fault that points to an attack and returns its sentence.
@@ -249,9 +250,7 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 		c.p.stripped.remember(c.path(c.invite.Message), time.Now())
 	}
 	c.protection = "failed"
-	c.patience = time.AfterFunc(ackPatience, func() {
-		c.queue.Post(func() { c.end("The other side's key did not arrive: a server on the way removes it from the ACK") })
-	})
+	c.waitForKeys()
 	return false
 }
 
@@ -320,6 +319,9 @@ func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
 	if !x.IsConfirmed() {
 		return // too late: the next tick ends the call
 	}
+	if c.turnedOver(l) {
+		return
+	}
 	if c.protectedThroughout() {
 		c.protection, c.trust = "srtp", "encrypted"
 		c.reason = c.decision.Reason
@@ -357,6 +359,7 @@ func (c *Call) hold(l *Leg, held bool) {
 }
 
 func (c *Call) eraseExchange(l *Leg) {
+	l.rekey.erase()
 	if l.exchange != nil {
 		l.exchange.Erase()
 		l.exchange = nil

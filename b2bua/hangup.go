@@ -112,7 +112,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 			l.letClose()
 		}
 	}
-	for _, t := range []*time.Timer{c.ringing, c.patience, c.parting, c.a.ticker, c.b.ticker, c.a.move.timer, c.b.move.timer, c.a.move.limit, c.b.move.limit} {
+	for _, t := range []*time.Timer{c.ringing, c.patience, c.parting, c.a.ticker, c.b.ticker, c.a.move.timer, c.b.move.timer, c.a.move.limit, c.b.move.limit, c.a.session.timer, c.b.session.timer, c.watch} {
 		if t != nil {
 			t.Stop()
 		}
@@ -125,6 +125,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.view.Store(&last)
 	c.live.Store(nil)
 	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil
+	c.waiting = waitingChange{}
 	c.p.remove(c)
 	c.p.hub.publish("call-ended", last)
 	c.keepRecord(last)

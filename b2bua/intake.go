@@ -178,7 +178,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	var unknown []string
 	for _, tag := range append(in.Values("Require"), in.Values("Proxy-Require")...) {
-		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside {
+		if (!strings.EqualFold(tag, optionTag) || l.Side == policyInside) && !strings.EqualFold(tag, timerTag) {
 			unknown = append(unknown, tag)
 		}
 	}
@@ -188,6 +188,10 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	if ct := in.ContentType(); len(in.Body) > 0 && ct != sdpType {
 		reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		return
+	}
+	if least, short := tooShort(in.Message); short {
+		reply(422, "", least)
 		return
 	}
 	g := goal{target: p.o.Emergency.Target, known: true}

@@ -114,7 +114,11 @@ func (k *keyring) authenticate(dst, pkt []byte, what kind, now time.Duration) ([
 	if k.old == nil || now >= k.oldTill {
 		return nil, err
 	}
-	return unprotect(k.old, dst, pkt, what)
+	clear, before := unprotect(k.old, dst, pkt, what)
+	if errors.Is(before, srtp.ErrAuth) {
+		return nil, err // a copy of what the new keys have seen, perhaps
+	}
+	return clear, before
 }
 
 func unprotect(c *srtp.Context, dst, pkt []byte, what kind) ([]byte, error) {
