@@ -138,6 +138,9 @@ func TestSessionTooShort(t *testing.T) {
 	inBubble(t, timed(b2bua.Timers{Session: 10 * time.Minute}), func(t *testing.T, w *world) {
 		asked := []string{}
 		w.bob.first = func(in *sip.Incoming) bool {
+			if in.Method != "INVITE" {
+				return false
+			}
 			asked = append(asked, in.Get("Session-Expires")+" "+in.Get("Min-SE"))
 			if in.Get("Session-Expires") == "600" {
 				in.Reply(422, "", sip.Field{Name: "Min-SE", Value: "1800"})
@@ -172,17 +175,26 @@ func TestPhoneDies(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				inBubble(t, timed(test.timers), func(t *testing.T, w *world) {
-					stays, addr := w.bob, alicePhone.Addr()
+					stays, addr, house := w.bob, alicePhone.Addr(), w.a
 					if !caller {
-						stays, addr = w.alice, bobPhone.Addr()
+						stays, addr, house = w.alice, bobPhone.Addr(), w.b
 					}
+					events, cancel := house.proxy.Subscribe(1000)
+					defer cancel()
 					w.up()
 					w.talk(50)
 					w.net.TakeAway(addr)
 					start := time.Now()
 					go stays.say(30000, 3000, 0xA1)
-					if got := stays.await("bye"); !strings.Contains(got, "does not answer") {
-						t.Errorf("BYE with %q", got)
+					stays.await("bye")
+					for e := range events {
+						if e.Type != "call-ended" {
+							continue
+						}
+						if !strings.Contains(e.Call.Reason, "does not answer") {
+							t.Errorf("ended because %q", e.Call.Reason)
+						}
+						break
 					}
 					if took := time.Since(start); took > test.within {
 						t.Errorf("found after %v", took)
