@@ -26,6 +26,7 @@ func (c *Call) publishView() {
 		if x := l.exchange; x != nil && c.protection != "none" {
 			v.Group, v.Suite = x.Group(), x.Suite().Name
 			if octets, ok := l.ourSAS(); ok {
+				v.Rekeyings = l.rekey.done
 				v.SASWords, v.SASCode = sas.WordsString(octets), sas.Code(octets)
 			}
 		}

@@ -50,6 +50,7 @@ type rekeying struct {
 	sas     [4]byte // (protocol section 4)
 	since   time.Time
 	packets uint64 // of the leg when the keys in force came
+	done    int    // how often they were replaced
 	timer   *time.Timer
 }
 
@@ -470,6 +471,7 @@ func (c *Call) turnedOver(l *Leg) bool {
 	}
 	l.rekey.before.Erase()
 	l.rekey.before = nil
+	l.rekey.done++
 	c.p.log.Debug("new keys", "call", c.id, "group", x.Group(), "suite", x.Suite().Name)
 	c.publishView()
 	return true

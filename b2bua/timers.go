@@ -31,6 +31,9 @@ const (
 	minSession = 90 * time.Second
 	// maxSession bounds what a far end may name.
 	maxSession = 24 * time.Hour
+	// maxAsks bounds how often the time doubles after which a quiet far end that has
+	// answered is asked again.
+	maxAsks = 4
 )
 
 // sessionTimer is the session timer of a leg.
@@ -46,6 +49,7 @@ type sessionTimer struct {
 	heard uint64    // packets of the far end
 	quiet time.Time // since then nothing was heard that should have been
 	asked time.Time // because of that
+	asks  int       // how often since then: whoever is quiet for long is asked less often
 }
 
 // sessionExpires reads the field (RFC 4028 section 4).
@@ -372,14 +376,14 @@ func (c *Call) listen(l *Leg, now time.Time) {
 		}
 	}
 	if heard != t.heard || t.quiet.IsZero() || !c.shouldSend(l) {
-		t.heard, t.quiet, t.asked = heard, now, now
+		t.heard, t.quiet, t.asked, t.asks = heard, now, now, 0
 		return
 	}
 	switch {
 	case o.EndAfter > 0 && now.Sub(t.quiet) >= o.EndAfter:
 		c.dead("Nothing was heard of the other side for " + o.EndAfter.String())
-	case o.AskAfter > 0 && now.Sub(t.asked) >= o.AskAfter:
-		t.asked = now
+	case o.AskAfter > 0 && now.Sub(t.asked) >= o.AskAfter<<min(t.asks, maxAsks):
+		t.asked, t.asks = now, t.asks+1
 		c.refresh(l)
 	}
 }

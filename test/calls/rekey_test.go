@@ -2,6 +2,7 @@ package calls
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
 	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/sip"
 )
 
 // rekeying is a world whose houses replace keys so.
@@ -358,4 +360,84 @@ func TestRekeyTooOften(t *testing.T) {
 			t.Errorf("%v refused, %d ACKs", r.refused, r.acks)
 		}
 	})
+}
+
+// Another implementation may bring new keys in a change of the call: the phone is
+// asked about that, and hears nothing of the keys.
+func TestRekeyTogetherWithAChange(t *testing.T) {
+	t.Parallel()
+	for _, refuse := range []bool{false, true} {
+		o := rekeying(memnet.Options{Delay: 20 * time.Millisecond}, b2bua.Rekey{Every: 10 * time.Second}, b2bua.Rekey{})
+		inBubble(t, o, func(t *testing.T, w *world) {
+			r := w.countRekeyings()
+			w.up()
+			w.talk(10)
+			before, _ := w.views()
+			w.tamper(func(m string) string {
+				if strings.HasPrefix(m, "INVITE ") && !strings.Contains(m, "CSeq: 1 ") {
+					return strings.Replace(m, "a=sendrecv", "a=sendonly", 1)
+				}
+				return m
+			})
+			if refuse {
+				w.bob.within = func(tx *sip.ServerTx) bool {
+					if tx.Request.Method == "INVITE" {
+						tx.Reply(488, "")
+					}
+					return tx.Request.Method == "INVITE"
+				}
+			}
+			if missing := w.chatter(15 * time.Second); missing != 0 {
+				t.Errorf("%d packets were not heard", missing)
+			}
+			switch got := w.bob.reinvited; {
+			case refuse && r.acks == 1: // that of the first exchange
+			case refuse || got == nil || r.acks < 2:
+				t.Fatalf("bob was asked: %v, %d ACKs", got != nil, r.acks)
+			case !strings.Contains(string(got.Body), "a=sendonly") || strings.Contains(string(got.Body), "dh-") || got.Has("DH-Init"):
+				t.Errorf("bob got\n%s", got.Body)
+			}
+			va, vb := w.views()
+			if va.SASWords != before.SASWords || vb.SASWords != before.SASWords || unheard(va, vb) != 0 {
+				t.Errorf("%+v\n%+v", va, vb)
+			}
+		})
+	}
+}
+
+// The hybrid group needs a stream, and its responder sends under new keys only
+// when it has heard the initiator under them.
+func TestRekeyHybridGroup(t *testing.T) {
+	t.Parallel()
+	for _, caller := range []bool{true, false} {
+		streams := &streamNet{}
+		a, b := b2bua.Rekey{Every: 4 * time.Second}, b2bua.Rekey{}
+		if !caller {
+			a, b = b, a
+		}
+		over := func(at netip.AddrPort, r b2bua.Rekey) func(*b2bua.Options) {
+			return func(o *b2bua.Options) {
+				o.Rekey = r
+				o.Listeners[1].Packet.Close()
+				o.Listeners[1].Packet, o.Listeners[1].Stream, o.Listeners[1].Dial = nil, streams.listen(at), streams.from(at.Addr())
+			}
+		}
+		o := worldOptions{net: memnet.Options{Delay: 20 * time.Millisecond}, optionsA: over(outsideA, a), optionsB: over(outsideB, b),
+			routesA: []string{"*@b.example", "sip:" + outsideB.String() + ";transport=tcp", "outside"}}
+		inBubble(t, o, func(t *testing.T, w *world) {
+			w.up()
+			w.talk(10)
+			before, _ := w.views()
+			if missing := w.chatter(time.Minute); missing != 0 {
+				t.Errorf("%d packets were not heard", missing)
+			}
+			va, vb := w.views()
+			if va.Group != keyexchange.GroupX25519MLKEM768 || va.SASWords == "" || va.SASWords != before.SASWords || vb.SASWords != before.SASWords || unheard(va, vb) != 0 {
+				t.Errorf("%+v\n%+v", va, vb)
+			}
+			if va.Rekeyings < 10 || va.Rekeyings != vb.Rekeyings {
+				t.Errorf("%d and %d rekeyings", va.Rekeyings, vb.Rekeyings)
+			}
+		})
+	}
 }
