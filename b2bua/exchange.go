@@ -319,6 +319,11 @@ func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
 	if !x.IsConfirmed() {
 		return // too late: the next tick ends the call
 	}
+	for _, r := range c.relays { // what one line has shown holds for all
+		if r.session != nil && r.secured[l.end] {
+			r.session.Release(l.end)
+		}
+	}
 	if c.turnedOver(l) {
 		return
 	}

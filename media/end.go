@@ -67,6 +67,8 @@ type Stats struct {
 	// DroppedOther counts what is neither RTP nor RTCP, malformed, oversized,
 	// or came while the end was closed.
 	DroppedOther uint64
+	// EventsLost counts events of the peer that found their queue full.
+	EventsLost uint64
 }
 
 // moveInterval is how often at most a protected end's address may move.

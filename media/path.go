@@ -42,7 +42,7 @@ func (s *Session) receivePlain(p *port, src netip.AddrPort, pkt []byte, what kin
 		e.arrivals.note(binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:]), now)
 	}
 	s.accepted(e, len(pkt), now)
-	s.forward(p.end.other(), append(s.worker.net.buffer(), pkt...), what, now)
+	s.relay(p.end.other(), append(s.worker.net.buffer(), pkt...), what, now)
 }
 
 // receiveProtected hears whatever verifies under the end's keys.
@@ -69,7 +69,7 @@ func (s *Session) receiveProtected(p *port, src netip.AddrPort, pkt []byte, what
 		}
 	}
 	if clear != nil {
-		s.forward(p.end.other(), clear, what, now)
+		s.relay(p.end.other(), clear, what, now)
 	}
 	if e.keys.news {
 		e.keys.news = false

@@ -16,6 +16,7 @@ type Session struct {
 	// Guarded by the worker's lock.
 	ends   [2]end
 	active time.Duration
+	taps   *taps          // nil until used
 	timers [2]*time.Timer // erase keys that a rekeying replaced
 	closed bool
 }
@@ -131,13 +132,18 @@ func (s *Session) SetMode(e End, m Mode) {
 // shown that it has the keys. Called again it rekeys: rollover counters start
 // at 0 under the new keys, SSRCs and sequence numbers go on, and packets under
 // the old keys are heard until the first one under the new keys verifies, at
-// most 5 s, and 200 ms longer those that it has overtaken. Errors leave everything as it was: ErrKeyReuse, ErrClosed, or a
-// suite or key length that package srtp does not take.
+// most 5 s, and 200 ms longer those that it has overtaken. Errors leave
+// everything as it was: ErrKeyReuse, ErrClosed, or a suite or key length that
+// package srtp does not take.
 func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
-	err := ErrClosed
+	fresh, err := newKeyPair(k)
+	if err != nil {
+		return err
+	}
+	err = ErrClosed
 	s.do(func(now time.Duration) {
 		end := &s.ends[e]
-		if err = end.keys.install(k, o, now); err != nil {
+		if err = end.keys.install(fresh, o, now); err != nil {
 			return
 		}
 		s.expireOld(e, now)
@@ -145,6 +151,9 @@ func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
 		end.mode, end.expecting = Protected, false
 		s.resume(e, now)
 	})
+	if err != nil {
+		fresh.erase()
+	}
 	return err
 }
 
@@ -173,6 +182,20 @@ func (s *Session) Expect(e End, expected bool) {
 			end.in.drop()
 		}
 		end.expecting = expected
+	})
+}
+
+// Release lets an end send under keys which SendAfterConfirm holds back: the
+// peer has shown otherwise that it has them, such as in another session of the
+// same exchange. It does nothing where nothing is held back, and ends nothing
+// of the wait for the first packet that verifies here.
+func (s *Session) Release(e End) {
+	s.do(func(now time.Duration) {
+		keys := &s.ends[e].keys
+		keys.known = true
+		if keys.release() {
+			s.resume(e, now)
+		}
 	})
 }
 
@@ -230,6 +253,9 @@ func (s *Session) release() bool {
 	first := false
 	s.do(func(time.Duration) {
 		first, s.closed = true, true
+		if s.taps != nil {
+			s.taps.drop()
+		}
 		for i := range s.ends {
 			e := &s.ends[i]
 			e.mode = Closed
