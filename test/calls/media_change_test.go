@@ -147,8 +147,8 @@ func TestPhonesChangeTheMedia(t *testing.T) {
 					if va.SASWords != before.SASWords || vb.SASWords != before.SASWords || va.Protection != "srtp" || *clear != 0 || unheard(va, vb) != 0 {
 						t.Errorf("%+v\n%+v, %d in clear", va, vb, *clear)
 					}
-					if keys != (r.acks > 10) {
-						t.Errorf("%d rekeyings", r.acks)
+					if keys != (r.settled().acks > 10) {
+						t.Errorf("%d rekeyings", r.settled().acks)
 					}
 				})
 			})

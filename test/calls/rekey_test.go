@@ -2,8 +2,10 @@ package calls
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +26,7 @@ func rekeying(net memnet.Options, a, b b2bua.Rekey) worldOptions {
 // rekeyings counts the exchanges that begin within calls, by who asks for them,
 // and the answers to them.
 type rekeyings struct {
+	mu      sync.Mutex
 	asked   map[string]int // the address of who asks
 	refused map[string]int // status
 	inits   map[string]bool
@@ -37,6 +40,8 @@ func (w *world) countRekeyings() *rekeyings {
 		if !between(d.From, d.To) || !isSIP(d.Payload) {
 			return
 		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		switch init := value(m, "dh-init"); {
 		case strings.HasPrefix(m, "INVITE ") && strings.Contains(m, "To: <sip:") && init != "" && !r.inits[init]:
 			r.inits[init] = true
@@ -50,6 +55,14 @@ func (w *world) countRekeyings() *rekeyings {
 		}
 	})
 	return r
+}
+
+// settled waits until nothing is counted any more, and returns what was.
+func (r *rekeyings) settled() *rekeyings {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &rekeyings{asked: maps.Clone(r.asked), refused: maps.Clone(r.refused), acks: r.acks}
 }
 
 // unheard is how many packets that arrived at the houses from the outside could
@@ -89,8 +102,8 @@ func TestRekeyByTime(t *testing.T) {
 				t.Errorf("%d packets were not heard", missing)
 			}
 			va, vb := w.views()
-			if n := r.asked["192.0.2.1"] + r.asked["198.51.100.1"]; n < 15 || n > 30 || caller != (r.asked["192.0.2.1"] > 0) || unheard(va, vb) != 0 {
-				t.Errorf("%d rekeyings %v in two minutes, %d packets not heard", n, r.asked, unheard(va, vb))
+			if n := r.settled().asked["192.0.2.1"] + r.settled().asked["198.51.100.1"]; n < 15 || n > 30 || caller != (r.settled().asked["192.0.2.1"] > 0) || unheard(va, vb) != 0 {
+				t.Errorf("%d rekeyings %v in two minutes, %d packets not heard", n, r.settled().asked, unheard(va, vb))
 			}
 			for _, p := range []*phone{w.alice, w.bob} {
 				if p.reinvited != nil {
@@ -115,8 +128,8 @@ func TestRekeyAtBothEndsAtOnce(t *testing.T) {
 		if missing := w.chatter(5 * time.Minute); missing != 0 {
 			t.Errorf("%d packets were not heard", missing)
 		}
-		if n := r.asked["192.0.2.1"] + r.asked["198.51.100.1"]; r.refused["491"] == 0 || n < 20 {
-			t.Errorf("%v asked, %v refused", r.asked, r.refused)
+		if n := r.settled().asked["192.0.2.1"] + r.settled().asked["198.51.100.1"]; r.settled().refused["491"] == 0 || n < 20 {
+			t.Errorf("%v asked, %v refused", r.settled().asked, r.settled().refused)
 		}
 		w.goesOn(before, clear, p)
 	})
@@ -143,8 +156,8 @@ func TestRekeyOverABadNetwork(t *testing.T) {
 				if va.SASWords == "" || va.SASWords != before.SASWords || vb.SASWords != before.SASWords || va.Protection != "srtp" {
 					t.Errorf("%+v\n%+v", va, vb)
 				}
-				if n := unheard(va, vb); n != 0 || r.acks < 20 || *clear != 0 {
-					t.Errorf("%d packets not heard in %d rekeyings, %d in clear", n, r.acks, *clear)
+				if n := unheard(va, vb); n != 0 || r.settled().acks < 20 || *clear != 0 {
+					t.Errorf("%d packets not heard in %d rekeyings, %d in clear", n, r.settled().acks, *clear)
 				}
 				w.alice.hangup()
 				w.bob.await("bye")
@@ -176,8 +189,8 @@ func TestRekeyWhilePhonesChangeTheCall(t *testing.T) {
 				t.Fatalf("change %d: %s", i, got)
 			}
 		}
-		if refused > 0 || r.acks < 8 {
-			t.Errorf("%d of the phone's changes were refused, %d rekeyings", refused, r.acks)
+		if refused > 0 || r.settled().acks < 8 {
+			t.Errorf("%d of the phone's changes were refused, %d rekeyings", refused, r.settled().acks)
 		}
 		w.goesOn(before, clear, p)
 	})
@@ -202,8 +215,8 @@ func TestRekeyOnHold(t *testing.T) {
 			}
 			w.bob.await("reinvited")
 			time.Sleep(2 * time.Minute)
-			if (r.acks > 5) != turns {
-				t.Errorf("%s: %d rekeyings", hold, r.acks)
+			if (r.settled().acks > 5) != turns {
+				t.Errorf("%s: %d rekeyings", hold, r.settled().acks)
 			}
 			if got := w.alice.reinvite(body); got != "200" {
 				t.Fatalf("resume: %s", got)
@@ -211,8 +224,8 @@ func TestRekeyOnHold(t *testing.T) {
 			if b, a := w.talk(1000); b != 1000 || a != 1000 {
 				t.Errorf("%s: bob heard %d, alice %d of 1000", hold, b, a)
 			}
-			if r.acks < 2 {
-				t.Errorf("%s: %d rekeyings", hold, r.acks)
+			if r.settled().acks < 2 {
+				t.Errorf("%s: %d rekeyings", hold, r.settled().acks)
 			}
 			w.goesOn(before, clear, p)
 		})
@@ -236,8 +249,8 @@ func TestRekeyWhileAHouseMoves(t *testing.T) {
 			at, to = to, at
 			w.heardWithin(3 * time.Second)
 		}
-		if r.acks < 5 {
-			t.Errorf("%d rekeyings", r.acks)
+		if r.settled().acks < 5 {
+			t.Errorf("%d rekeyings", r.settled().acks)
 		}
 		w.goesOn(before, clear, p)
 	})
@@ -255,8 +268,8 @@ func TestRekeyKeepsToTheSuites(t *testing.T) {
 		if missing := w.chatter(30 * time.Second); missing != 0 {
 			t.Errorf("%d packets were not heard", missing)
 		}
-		if va, _ := w.views(); va.Suite != "AES_CM_128_HMAC_SHA1_80" || r.acks < 5 {
-			t.Errorf("suite %s, %d rekeyings", va.Suite, r.acks)
+		if va, _ := w.views(); va.Suite != "AES_CM_128_HMAC_SHA1_80" || r.settled().acks < 5 {
+			t.Errorf("suite %s, %d rekeyings", va.Suite, r.settled().acks)
 		}
 	})
 }
@@ -356,8 +369,8 @@ func TestRekeyTooOften(t *testing.T) {
 		if missing := w.chatter(2 * time.Minute); missing != 0 {
 			t.Errorf("%d packets were not heard", missing)
 		}
-		if r.refused["500"] == 0 || r.acks < 3 || r.acks > 24 { // four ACKs each at most
-			t.Errorf("%v refused, %d ACKs", r.refused, r.acks)
+		if r.settled().refused["500"] == 0 || r.settled().acks < 3 || r.settled().acks > 24 { // four ACKs each at most
+			t.Errorf("%v refused, %d ACKs", r.settled().refused, r.settled().acks)
 		}
 	})
 }
@@ -391,9 +404,9 @@ func TestRekeyTogetherWithAChange(t *testing.T) {
 				t.Errorf("%d packets were not heard", missing)
 			}
 			switch got := w.bob.reinvited; {
-			case refuse && r.acks == 1: // that of the first exchange
-			case refuse || got == nil || r.acks < 2:
-				t.Fatalf("bob was asked: %v, %d ACKs", got != nil, r.acks)
+			case refuse && r.settled().acks == 1: // that of the first exchange
+			case refuse || got == nil || r.settled().acks < 2:
+				t.Fatalf("bob was asked: %v, %d ACKs", got != nil, r.settled().acks)
 			case !strings.Contains(string(got.Body), "a=sendonly") || strings.Contains(string(got.Body), "dh-") || got.Has("DH-Init"):
 				t.Errorf("bob got\n%s", got.Body)
 			}

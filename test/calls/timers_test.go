@@ -1,8 +1,11 @@
 package calls
 
 import (
+	"maps"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sipward/sipward/b2bua"
@@ -16,14 +19,22 @@ func timed(tm b2bua.Timers) worldOptions {
 }
 
 // seen counts requests of calls by who sends them to whom.
-func (w *world) seen(method string) map[string]int {
+func (w *world) seen(method string) func() map[string]int {
 	n := map[string]int{}
+	var mu sync.Mutex
 	w.net.Tap(func(d memnet.Datagram) {
 		if isSIP(d.Payload) && strings.HasPrefix(string(d.Payload), method+" ") {
+			mu.Lock()
+			defer mu.Unlock()
 			n[d.From.Addr().String()+" "+d.To.Addr().String()]++
 		}
 	})
-	return n
+	return func() map[string]int {
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(n)
+	}
 }
 
 // Phones that know nothing of session timers: sipward asks them, and its peer, as
@@ -54,18 +65,20 @@ func TestCallsAreRefreshed(t *testing.T) {
 			w.talk(100)
 			before, _ := w.views()
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			w.heardWithin(2 * time.Second)
-			counts, first := asked, 0
+			synctest.Wait()
+			counts, first := asked(), 0
 			if !updates {
-				counts, first = invites, 1
+				counts, first = invites(), 1
 			}
 			for who, n := range map[string]int{"10.1.0.1 10.1.0.2": counts["10.1.0.1 10.1.0.2"], "10.2.0.1 10.2.0.2": counts["10.2.0.1 10.2.0.2"] - first} {
 				if n < 10 || n > 13 {
 					t.Errorf("updates %v: %d refreshes %s in an hour of sessions of 10 minutes", updates, n, who)
 				}
 			}
-			if n := asked["192.0.2.1 198.51.100.1"] + asked["198.51.100.1 192.0.2.1"]; n < 10 || n > 13 {
-				t.Errorf("updates %v: %v between the houses", updates, asked)
+			if n := asked()["192.0.2.1 198.51.100.1"] + asked()["198.51.100.1 192.0.2.1"]; n < 10 || n > 13 {
+				t.Errorf("updates %v: %v between the houses", updates, asked())
 			}
 			w.goesOn(before, clear, p)
 		})
@@ -102,7 +115,8 @@ func TestRefresherIsAgreed(t *testing.T) {
 					t.Errorf("answer %q, Require %q", got, w.alice.answer.Get("Require"))
 				}
 				time.Sleep(20 * time.Minute)
-				if got := invites["10.1.0.1 10.1.0.2"] > 0; got != test.refreshes {
+				synctest.Wait()
+				if got := invites()["10.1.0.1 10.1.0.2"] > 0; got != test.refreshes {
 					t.Errorf("sipward refreshes: %v", got)
 				}
 				if test.require { // alice never did what she took upon her
@@ -217,6 +231,7 @@ func TestHouseDies(t *testing.T) {
 		w.net.TakeAway(insideB.Addr())
 		w.alice.await("bye")
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		w.none()
 	})
 }
@@ -245,6 +260,7 @@ func TestSilence(t *testing.T) {
 					}
 				}
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				if !test.ends {
 					w.views()
 					return
@@ -301,6 +317,7 @@ func TestRefreshIsDisliked(t *testing.T) {
 			}
 			w.up()
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			if w.views(); n < 10 {
 				t.Errorf("%d: asked %d times in an hour", status, n)
 			}
