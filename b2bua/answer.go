@@ -35,11 +35,14 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		c.end(sentence)
 		return
 	}
+	c.passResp(res)
 	if c.offer == nil {
 		c.offeredByCallee(res, fin)
 		return
 	}
-	c.ackWith(res, fin)
+	if !c.passage.taken {
+		c.ackWith(res, fin)
+	}
 	answer := c.early
 	if res.ContentType() == sdpType && len(res.Body) > 0 {
 		parsed, err := sdp.Parse(res.Body)
@@ -71,11 +74,15 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 
 // answerCaller sends the 200 on the A leg, for that of the B leg.
 func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
+	if t := c.waits(); t != nil {
+		t.answered(out)
+		return
+	}
 	if c.a.exchange != nil {
 		out.AddSessionAttribute("dh-resp", c.a.resp)
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
-	fields = append(fields, c.told(res, c.b, c.a)...)
+	fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
 	fields = append(fields, c.refreshed(c.a, c.invite.Message)...)
 	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
 	c.emit("call-changed")
@@ -120,6 +127,7 @@ func (c *Call) acked(ack *sip.Message) {
 	if c.pending != nil && !c.answerFromAck(ack) {
 		return
 	}
+	c.passFin(ack)
 	if c.a.exchange != nil {
 		if !c.takeFin(c.a, ack) {
 			return

@@ -246,11 +246,14 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 	if attrs.Present {
 		return true
 	}
-	if c.decision.Mode == policy.Prefer {
-		c.p.stripped.remember(c.path(c.invite.Message), time.Now())
-	}
 	c.protection = "failed"
-	c.waitForKeys()
+	c.waitForKeys(func() {
+		// Where the caller hung up meanwhile, this was the branch of a forked
+		// call that it did not take.
+		if c.decision.Mode == policy.Prefer {
+			c.p.stripped.remember(c.path(c.invite.Message), time.Now())
+		}
+	})
 	return false
 }
 
@@ -364,8 +367,10 @@ func (c *Call) hold(l *Leg, held bool) {
 }
 
 func (c *Call) eraseExchange(l *Leg) {
-	l.rekey.erase()
-	if l.exchange != nil {
+	if l.call == c {
+		l.rekey.erase()
+	}
+	if l.exchange != nil && l.call == c {
 		l.exchange.Erase()
 		l.exchange = nil
 	}

@@ -13,6 +13,7 @@ type modification struct {
 	from, to *Leg
 	tx       *sip.ServerTx // on the from leg
 	late     *sip.Message  // 2xx of the to leg that holds an offer; its ACK waits
+	keyed    *sip.Message  // 2xx with the dh-resp of an exchange that passes; likewise
 	offer    *sdp.Session
 }
 
@@ -28,7 +29,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 		from.dialog.AnswerTo(tx, "", nil, c.refreshed(from, req)...)
 		return
 	}
-	if c.state != Established || c.change != nil || from.occupied() {
+	if c.state != Established || c.changing() || from.occupied() {
 		tx.Reply(491, "")
 		return
 	}
@@ -36,10 +37,10 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 		tx.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if keysRide(from, tx) && c.offeredKeys(from, tx) {
+	if keysRide(from, tx) && !c.passage.taken && c.offeredKeys(from, tx) {
 		return
 	}
-	if c.answerAlone(from, tx) || c.postpone(from, tx) {
+	if !c.passage.taken && c.answerAlone(from, tx) || c.postpone(from, tx) {
 		return
 	}
 	if c.other(from).occupied() {
@@ -70,7 +71,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 			return
 		}
 		c.modificationAnswered(m, res, err)
-	}, append(c.credentials(from, req), c.asksToRefresh(m.to)...)...)
+	}, append(append(c.passChange(req), c.credentials(from, req)...), c.asksToRefresh(m.to)...)...)
 }
 
 // unchanged: a request has come to nothing, and so have the keys that it was to
@@ -100,7 +101,9 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 	case m.offer == nil && invite:
 		c.lateOffer(m, res)
 	default:
-		if invite {
+		if invite && c.passage.taken && carries(res, "dh-resp") {
+			m.keyed = res
+		} else if invite {
 			m.to.dialog.Ack(res, "", nil)
 		}
 		c.refreshedBy(m.to, res)
@@ -147,6 +150,9 @@ func (c *Call) lateOffer(m *modification, res *sip.Message) {
 // modificationAcked ends a re-INVITE's way.
 func (c *Call) modificationAcked(m *modification, ack *sip.Message) {
 	c.change = nil
+	if m.keyed != nil {
+		passAck(m.to, m.keyed, ack)
+	}
 	if m.late == nil {
 		return
 	}
@@ -196,11 +202,15 @@ func unanswered(tx *sip.ServerTx, err error) {
 
 // relayRequest passes an INFO or MESSAGE of a dialog through.
 func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
-	if c.state != Established {
+	if c.state != Established || c.leading != nil {
 		tx.Reply(500, "", sip.Field{Name: "Retry-After", Value: "1"})
 		return
 	}
 	req := tx.Request
+	if trickles(req) {
+		tx.Reply(469, "", sip.Field{Name: "Recv-Info"})
+		return
+	}
 	if c.tells(req) {
 		tx.Reply(403, "Forbidden", warning(inClear))
 		return
@@ -243,7 +253,7 @@ func (c *Call) tells(req *sip.Message) bool {
 // call any more, or said nothing at all: the dialog has then released itself
 // (RFC 3261 section 12.2.1.2).
 func (c *Call) lost(l *Leg) {
-	if c.state != Ended && l.dialog.Ended() {
+	if c.state != Ended && l.dialog.Ended() && c.leading == nil {
 		c.p.counters.failed.Add(1)
 		c.finish("the other side has lost the call")
 	}

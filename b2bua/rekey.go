@@ -148,7 +148,7 @@ func (c *Call) rekeyDue(l *Leg) {
 	switch {
 	case !aged && !worn:
 		c.rekeyIn(l, countEvery)
-	case !l.exchange.IsConfirmed(), c.held, c.change != nil, l.occupied(), l.rekey.next != nil, !l.move.since.IsZero(), c.other(l).described == nil:
+	case !l.exchange.IsConfirmed(), c.held, c.busy(), l.occupied(), l.rekey.next != nil, !l.move.since.IsZero(), c.other(l).described == nil:
 		c.rekeyIn(l, renewAgain)
 	default:
 		c.rekey(l)
@@ -262,7 +262,7 @@ func (c *Call) takeKeys(l *Leg, next *keyexchange.Exchange, described *sdp.Sessi
 		c.offer, c.offerer = described, c.other(l)
 		c.connect(answer, l)
 	}
-	c.takeOver(l, next)
+	c.goOver(l, next)
 }
 
 // ackMore repeats an ACK until the new keys are confirmed.
@@ -387,19 +387,21 @@ func (c *Call) keysAcked(l *Leg, ack *sip.Message) {
 	case !attrs.Present:
 		l.rekey.drop()
 		c.expect(l, false)
-		c.waitForKeys()
+		c.waitForKeys(func() {})
 	default:
-		c.takeOver(l, next)
+		c.goOver(l, next)
 	}
 }
 
 // waitForKeys ends the call unless a re-INVITE with dh-init comes soon, now that
-// an ACK has come without dh-fin (protocol section 7, Lost ACK).
-func (c *Call) waitForKeys() {
+// an ACK has come without dh-fin (protocol section 7, Lost ACK); gone is called
+// before that.
+func (c *Call) waitForKeys(gone func()) {
 	c.stopPatience()
 	c.patience = time.AfterFunc(ackPatience, func() {
 		c.queue.Post(func() {
 			if c.state != Ended {
+				gone()
 				c.protection = "failed"
 				c.end("The other side's key did not arrive: a server on the way removes it from the ACK")
 			}
@@ -414,9 +416,9 @@ func (c *Call) stopPatience() {
 	}
 }
 
-// takeOver puts new keys in force. The exchange before lasts until these are
+// goOver puts new keys in force. The exchange before lasts until these are
 // confirmed.
-func (c *Call) takeOver(l *Leg, next *keyexchange.Exchange) {
+func (c *Call) goOver(l *Leg, next *keyexchange.Exchange) {
 	r := &l.rekey
 	if !r.first {
 		r.sas, r.first = l.exchange.SAS()

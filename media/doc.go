@@ -13,12 +13,16 @@
 // that sends packets which verify. Whatever fails either is counted and
 // dropped without an answer.
 //
-// Towards a protected end the packets carry SSRCs and sequence numbers of the
+// Towards an end that Session.Conceal named, RTCP tells nothing of who its
+// sender is. Towards a protected end the packets carry SSRCs and sequence numbers of the
 // session's own, so that a phone which restarts, or numbers its packets twice
 // alike, never makes a key protect two packets under one index. RTCP says the
 // same in both directions: what the phone reports leaves under the own SSRC,
 // and what the far end says about the own SSRC reaches the phone under the
-// phone's. Between two plain ends the octets stay as they are. Numbers that
+// phone's. Between two plain ends the octets stay as they are, and so they do
+// in the modes Passing and Opaque, of which the one carries SRTP that others
+// protect and the other what is not RTP; both ends are then held to their own
+// peer's address as a plain end is, since nothing here could verify. Numbers that
 // stand inside a payload stay too: the original sequence number of an RFC 4588
 // retransmission or the base of an RFC 5109 repair packet would not fit the
 // new numbers, and neither is sent by phones under plain RTP/AVP.

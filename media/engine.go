@@ -125,12 +125,17 @@ func (e *Engine) Close() error {
 // ErrNoPorts, ErrClosed, or that of the socket, such as an address which is
 // not this machine's.
 func (e *Engine) Open(a, b netip.Addr) (*Session, error) {
+	return e.open(func(s *Session) error { return s.bind([2]netip.Addr{a, b}) })
+}
+
+// open makes a session whose sockets bind opens.
+func (e *Engine) open(bind func(*Session) error) (*Session, error) {
 	w, err := e.assign()
 	if err != nil {
 		return nil, err
 	}
 	s := newSession(e, w)
-	err = s.bind([2]netip.Addr{a, b})
+	err = bind(s)
 	if err == nil && !e.remember(s) {
 		err = ErrClosed
 	}

@@ -93,10 +93,7 @@ func (k *keyring) install(fresh keyPair, o ProtectOptions, now time.Duration) er
 	if prints[0] == prints[1] || slices.Contains(k.used, prints[0]) || slices.Contains(k.used, prints[1]) {
 		return ErrKeyReuse
 	}
-	if len(k.used) >= maxDigests {
-		k.used = slices.Delete(k.used, 0, len(prints))
-	}
-	k.used = append(k.used, prints[:]...)
+	k.note(prints)
 
 	if k.confirmed || k.known {
 		erase(&k.old)
@@ -116,6 +113,14 @@ func (k *keyring) install(fresh keyPair, o ProtectOptions, now time.Duration) er
 	}
 	k.confirmed, k.known, k.callback = false, false, o.Confirmed
 	return nil
+}
+
+// note keeps the digests of keys that come into use.
+func (k *keyring) note(prints [2][sha256.Size]byte) {
+	if len(k.used) >= maxDigests {
+		k.used = slices.Delete(k.used, 0, len(prints))
+	}
+	k.used = append(k.used, prints[:]...)
 }
 
 // authenticate gives the clear packet, written to dst, where pkt verifies

@@ -110,16 +110,16 @@ func (s *Session) SetRemote(e End, r Remote) {
 
 // SetMode sets what an end takes and gives. Protected needs keys, which
 // Protect sets and which stay through Closed and Waiting; without them the end
-// is Closed. Plain erases the keys: nothing else ever lets an end that was
-// protected send in clear.
+// is Closed. Plain, Passing and Opaque erase the keys: nothing else ever lets
+// octets leave as they came from an end that was protected.
 func (s *Session) SetMode(e End, m Mode) {
 	s.do(func(now time.Duration) {
 		end := &s.ends[e]
 		switch {
-		case m == Plain && end.mode != Plain:
+		case m != end.mode && (m == Plain || m == Passing || m == Opaque):
 			end.keys.erase()
 			end.numbering.pause() // what passes in clear is not numbered
-		case m == Protected && end.keys.recv == nil, m < Closed, m > Protected:
+		case m == Protected && end.keys.recv == nil, m < Closed, m > Opaque:
 			m = Closed
 		}
 		end.mode = m
