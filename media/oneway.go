@@ -18,6 +18,7 @@ func (s *Session) ChangeOne(e End, k Keys) error {
 	s.do(func(now time.Duration) {
 		end := &s.ends[e]
 		if err = end.keys.changeOne(k, now); err == nil {
+			s.expireOld(e, now)
 			end.mode = Protected
 			s.resume(e, now)
 		}
