@@ -29,6 +29,9 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 	c.b.remote = c.b.dialog.Flow().Remote().String()
 	c.p.proved(c, c.b)
 	c.refreshedBy(c.b, res)
+	c.noteFork(l, res)
+	c.withoutEarly(res)
+	c.pickedUp()
 	fin, sentence := c.takeResp(c.b, res)
 	if sentence != "" {
 		c.b.dialog.Ack(res, "", nil)
@@ -36,14 +39,17 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		return
 	}
 	c.passResp(res)
-	if c.offer == nil {
+	if c.offerer != c.a {
 		c.offeredByCallee(res, fin)
 		return
 	}
 	if !c.passage.taken {
 		c.ackWith(res, fin)
 	}
-	answer := c.early
+	var answer *sdp.Session
+	if c.early != nil {
+		answer = c.early.answer
+	}
 	if res.ContentType() == sdpType && len(res.Body) > 0 {
 		parsed, err := sdp.Parse(res.Body)
 		if err != nil {
@@ -78,13 +84,13 @@ func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 		t.answered(out)
 		return
 	}
-	if c.a.exchange != nil {
+	if c.a.exchange != nil && (c.early == nil || !c.early.resp) {
 		out.AddSessionAttribute("dh-resp", c.a.resp)
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
 	fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
 	fields = append(fields, c.refreshed(c.a, c.invite.Message)...)
-	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
+	c.a.dialog.Answer(sdpType, c.answerBody(res, out), fields...)
 	c.emit("call-changed")
 }
 
@@ -101,6 +107,10 @@ func (c *Call) ackWith(res *sip.Message, fin string) {
 // offeredByCallee: the caller's INVITE had no SDP, so the 2xx holds the offer
 // and the ACK the answer.
 func (c *Call) offeredByCallee(res *sip.Message, fin string) {
+	if c.early != nil && c.early.offer != nil {
+		c.answeredOffer(res, fin)
+		return
+	}
 	offer, err := sdp.Parse(res.Body)
 	if err != nil || res.ContentType() != sdpType {
 		c.b.dialog.Ack(res, "", nil)

@@ -188,6 +188,9 @@ func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
 	if l.exchange == nil {
 		return "", ""
 	}
+	if l.opened != "" {
+		return c.answeredEarly(l, res)
+	}
 	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
 	if err != nil {
 		return "", c.attacked(err)
@@ -243,7 +246,7 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 		c.end(c.attacked(err))
 		return false
 	}
-	if attrs.Present {
+	if attrs.Present || l.finned {
 		return true
 	}
 	c.protection = "failed"

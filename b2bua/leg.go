@@ -41,6 +41,10 @@ func (l *Leg) OnRequest(tx *sip.ServerTx) {
 	case "BYE":
 		c.byeFrom(l, tx)
 	case "INVITE", "UPDATE":
+		if c.state == Calling || c.state == Ringing {
+			c.updateEarly(l, tx)
+			return
+		}
 		c.modify(l, tx)
 	case "REFER":
 		c.refer(l, tx)
