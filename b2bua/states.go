@@ -5,7 +5,8 @@ import "slices"
 // KeyState is where the key exchange of one leg of a call stands.
 type KeyState string
 
-// A leg goes down this list.
+// A leg goes down this list. New keys for a call that has some take it from
+// KeysConfirmed to KeysAgreed and back.
 const (
 	KeysNone      KeyState = "none"      // no exchange
 	KeysOffered   KeyState = "offered"   // dh-init was sent or taken
@@ -42,7 +43,7 @@ func keyMoves(from KeyState) []KeyState {
 	case KeysAgreed:
 		return []KeyState{KeysConfirmed, KeysErased}
 	case KeysConfirmed:
-		return []KeyState{KeysErased}
+		return []KeyState{KeysAgreed, KeysErased}
 	}
 	return nil
 }

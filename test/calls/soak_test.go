@@ -125,10 +125,13 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	s := &soak{t: t, seed: seed, chance: map[link]*rand.Rand{}, events: map[string]int{}, moves: map[string]int{}, last: map[string]string{}}
 	w := &world{t: t, net: memnet.New(memnet.Options{Seed: seed, Delay: 10 * time.Millisecond})}
 	s.w = w
-	w.a = w.house("a", insideA, outsideA, policy.Require, worldOptions{}, []string{
+	// Keys turn over every few seconds, at the wish of either side.
+	o := worldOptions{optionsA: func(o *b2bua.Options) { o.Rekey = b2bua.Rekey{Every: 9 * time.Second} },
+		optionsB: func(o *b2bua.Options) { o.Rekey = b2bua.Rekey{Every: 7 * time.Second} }}
+	w.a = w.house("a", insideA, outsideA, policy.Require, o, []string{
 		"*@b.example", "sip:" + outsideB.String(), "outside",
 		"*@c.example", "sip:*@" + carolPhone.String(), "inside"})
-	w.b = w.house("b", insideB, outsideB, policy.Require, worldOptions{}, []string{
+	w.b = w.house("b", insideB, outsideB, policy.Require, o, []string{
 		"*@b.example", "sip:*@" + bobPhone.String(), "inside",
 		"*@d.example", "sip:*@" + davePhone.String(), "inside",
 		"*@a.example", "sip:" + outsideA.String(), "outside"})

@@ -38,11 +38,11 @@ func newDesk(s *soak, domain string, at, proxy netip.AddrPort) *desk {
 
 // What a phone thinks of its call.
 const (
-	idle    = "idle"
-	calling = "calling"
-	rings   = "ringing"
-	talking = "talking"
-	over    = "ended"
+	idle     = "idle"
+	calling  = "calling"
+	alerting = "ringing"
+	talking  = "talking"
+	over     = "ended"
 )
 
 // stance is how a phone takes part in the media: what it wishes in its descriptions.
@@ -361,7 +361,7 @@ func (d *desk) incoming(in *sip.Incoming) {
 			dialog.Refuse(486, "")
 			return
 		}
-		p.dialog, p.state = dialog, rings
+		p.dialog, p.state = dialog, alerting
 		offered := p.learn(in.Message)
 		p.offered(offered)
 		p.note("")
@@ -372,7 +372,7 @@ func (d *desk) incoming(in *sip.Incoming) {
 // pickUp answers the call.
 func (p *seat) pickUp(offered string) {
 	p.queue.Post(func() {
-		if p.state != rings {
+		if p.state != alerting {
 			return
 		}
 		p.answer = true
@@ -416,7 +416,7 @@ func (p *seat) OnProvisional(res *sip.Message) {
 		p.dialog.Prack(res, "", nil, func(*sip.Message, error) {})
 	}
 	if p.state == calling {
-		p.state = rings
+		p.state = alerting
 		p.note("")
 	}
 }
@@ -512,7 +512,7 @@ func (p *seat) OnAck(ack *sip.Message, _ *sip.ServerTx) {
 	if direction := p.learn(ack); direction != "" {
 		p.answered(direction, p.holds)
 	}
-	if p.state == rings {
+	if p.state == alerting {
 		p.state = talking
 	}
 	p.note("")

@@ -102,7 +102,7 @@ func (st *story) callee(p *seat, offered string) {
 			return
 		}
 		p.queue.Post(func() {
-			if p.state == rings {
+			if p.state == alerting {
 				p.dialog.Refuse(refusal, "")
 				p.end("refused it")
 			}
