@@ -89,6 +89,7 @@ type seat struct {
 type thought struct {
 	state       string
 	holds, held bool
+	blind       bool // it wants nothing itself: whether the other side does, it cannot tell
 	busy        bool // something is under way
 	why         string
 }
@@ -158,7 +159,7 @@ func (p *seat) hears() int {
 // note tells the story what the phone thinks now.
 func (p *seat) note(why string) {
 	p.mu.Lock()
-	p.now = thought{p.state, p.holds != both, p.held, p.offers || p.answer, p.now.why}
+	p.now = thought{p.state, p.holds != both, p.held, p.holds == inactive, p.offers || p.answer, p.now.why}
 	if why != "" {
 		p.now.why = why
 	}
