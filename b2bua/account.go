@@ -2,7 +2,6 @@ package b2bua
 
 import (
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/sipward/sipward/sip"
@@ -24,24 +23,27 @@ func (p *Proxy) aor(u sip.URI) string {
 	return u.AOR()
 }
 
-// authenticate says whether a request from inside comes from the user that its
-// From names. Where it does not, the request has been answered.
-func (p *Proxy) authenticate(in *sip.Incoming) bool {
+// authenticate says which user a request from inside comes from, "" where
+// nobody is asked; a request must come from the user that its From names. Where
+// ok is false, the request has been answered, or gets no answer.
+func (p *Proxy) authenticate(in *sip.Incoming) (user string, ok bool) {
 	if p.o.Auth == nil {
-		return true
+		return "", true
 	}
 	status, field, given := 407, "Proxy-Authenticate", "Proxy-Authorization"
 	if in.Method == "REGISTER" {
 		status, field, given = 401, "WWW-Authenticate", "Authorization"
 	}
-	source := in.Flow.Remote().Addr()
+	now, remote := time.Now(), in.Flow.Remote()
 	named := in.From().URI
 	if in.Method == "REGISTER" {
 		named = in.To().URI
 	}
-	if p.jail.held(source, named.User, time.Now()) {
+	phone, source, account := suspected(single(remote.Addr()), named.User), suspected(single(remote.Addr()), ""), suspected(netip.Prefix{}, named.User)
+	held := !p.jail.held(now, wrongPasswords, phone, source, account).IsZero()
+	if held && !p.jail.proved(voucher{remote, named.User}, now) {
 		p.counters.strangersDropped.Add(1)
-		return false
+		return "", false
 	}
 	var values []string
 	for _, f := range in.Fields {
@@ -51,152 +53,36 @@ func (p *Proxy) authenticate(in *sip.Incoming) bool {
 	}
 	res := p.o.Auth.Verify(values, auth.Request{Method: in.Method, URI: in.URI.String(), Body: in.Body})
 	if res.Verdict != auth.OK {
+		last := false
 		if res.Verdict == auth.Wrong {
-			last := p.jail.wrong(source, named.User, time.Now())
-			p.log.Info("wrong password", "listener", in.Flow.Listener().Name, "source", in.Flow.Remote(), "method", in.Method, "why", res.Reason)
-			if last {
-				in.Reply(403, "Forbidden", warning("too many wrong passwords; nothing is answered for a while"))
-				return false
+			p.log.Info("wrong password", "listener", in.Flow.Listener().Name, "source", remote, "method", in.Method, "why", res.Reason)
+			for s, o := range map[suspect]offence{phone: wrongOfPhone, source: wrongOfSource, account: wrongForUser} {
+				last = p.jail.note(s, o, now) || last
 			}
+		}
+		if held && res.Verdict != auth.Stale {
+			// Perhaps the phone itself, perhaps somebody who writes its address.
+			if may, _ := p.answers.answer(source.source, now); !may {
+				p.counters.strangersDropped.Add(1)
+				return "", false
+			}
+		}
+		if last {
+			in.Reply(403, "Forbidden", warning("too many wrong passwords; nothing is answered for a while"))
+			return "", false
 		}
 		var fields []sip.Field
 		for _, c := range p.o.Auth.Challenge(res.Verdict == auth.Stale) {
 			fields = append(fields, sip.Field{Name: field, Value: c})
 		}
 		in.Reply(status, "", fields...)
-		return false
+		return "", false
 	}
-	p.jail.right(source, res.User)
+	p.jail.vouch(voucher{remote, res.User}, now)
 	if named.User != res.User || !p.home(named) {
-		p.log.Info("foreign identity", "user", res.User, "named", named.AOR(), "source", in.Flow.Remote())
+		p.log.Info("foreign identity", "user", res.User, "named", named.AOR(), "source", remote)
 		in.Reply(403, "Forbidden", warning("this account may not speak for "+named.AOR()))
-		return false
+		return "", false
 	}
-	return true
-}
-
-// jail remembers wrong passwords, by source and user, so that one phone with a
-// wrong one does not silence those beside it, and by source alone, so that
-// guessing many users' passwords is no way around. After too many in a row there
-// are no answers for a time that doubles with each further failure.
-type jail struct {
-	mu      sync.Mutex
-	inmates map[suspect]*inmate
-}
-
-// suspect is a source with the user that it claims to be, or without one.
-type suspect struct {
-	source netip.Addr
-	user   string
-}
-
-type inmate struct {
-	wrong int
-	until time.Time
-	last  time.Time
-}
-
-const (
-	maxWrong       = 5  // of one source and user
-	maxWrongSource = 50 // of one source
-	firstTerm      = 10 * time.Second
-	longest        = time.Hour
-	maxInmates     = 4096
-)
-
-func newJail() *jail { return &jail{inmates: map[suspect]*inmate{}} }
-
-// suspected names a suspect; a user is remembered by its first octets, as
-// strangers write names as long as a datagram.
-func suspected(source netip.Addr, user string) suspect {
-	return suspect{source, user[:min(len(user), 64)]}
-}
-
-func (j *jail) held(source netip.Addr, user string, now time.Time) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, s := range []suspect{suspected(source, user), {source, ""}} {
-		if i := j.inmates[s]; i != nil && now.Before(i.until) {
-			return true
-		}
-	}
-	return false
-}
-
-// wrong notes a wrong password; true where it was the last that is answered.
-func (j *jail) wrong(source netip.Addr, user string, now time.Time) (last bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	last = j.count(suspected(source, user), maxWrong, now)
-	return j.count(suspect{source, ""}, maxWrongSource, now) || last
-}
-
-func (j *jail) count(s suspect, limit int, now time.Time) (last bool) {
-	i := j.inmates[s]
-	if i == nil {
-		if len(j.inmates) >= maxInmates {
-			j.forgetOldest()
-		}
-		i = &inmate{}
-		j.inmates[s] = i
-	}
-	i.wrong++
-	i.last = now
-	over := i.wrong - limit
-	if over >= 0 {
-		i.until = now.Add(min(longest, firstTerm<<min(over, 16)))
-	}
-	return over >= 0
-}
-
-func (j *jail) forgetOldest() {
-	var oldest suspect
-	for s, i := range j.inmates {
-		if !oldest.source.IsValid() || i.last.Before(j.inmates[oldest].last) {
-			oldest = s
-		}
-	}
-	delete(j.inmates, oldest)
-}
-
-func (j *jail) right(source netip.Addr, user string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	delete(j.inmates, suspected(source, user))
-}
-
-// Blocked is a source that gets no answers.
-type Blocked struct {
-	Source netip.Addr `json:"source"`
-	User   string     `json:"user"` // "": whoever it claims to be
-	Until  time.Time  `json:"until"`
-	Wrong  int        `json:"wrong"` // wrong passwords in a row
-}
-
-// Blocked lists the sources that get no answers now.
-func (p *Proxy) Blocked() []Blocked {
-	now := time.Now()
-	p.jail.mu.Lock()
-	defer p.jail.mu.Unlock()
-	out := []Blocked{}
-	for s, i := range p.jail.inmates {
-		if now.Before(i.until) {
-			out = append(out, Blocked{s.source, s.user, i.until, i.wrong})
-		}
-	}
-	return out
-}
-
-// Unblock lets a source try again at once; false where it was not blocked.
-func (p *Proxy) Unblock(addr netip.Addr) bool {
-	p.jail.mu.Lock()
-	defer p.jail.mu.Unlock()
-	found := false
-	for s := range p.jail.inmates {
-		if s.source == addr {
-			delete(p.jail.inmates, s)
-			found = true
-		}
-	}
-	return found
+	return res.User, true
 }

@@ -27,6 +27,7 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		c.ringing.Stop()
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
+	c.p.proved(c, c.b)
 	fin, sentence := c.takeResp(c.b, res)
 	if sentence != "" {
 		c.b.dialog.Ack(res, "", nil)
@@ -64,15 +65,16 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 			return
 		}
 	}
-	c.answerCaller(out)
+	c.answerCaller(res, out)
 }
 
-// answerCaller sends the 200 on the A leg.
-func (c *Call) answerCaller(out *sdp.Session) {
+// answerCaller sends the 200 on the A leg, for that of the B leg.
+func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 	if c.a.exchange != nil {
 		out.AddSessionAttribute("dh-resp", c.a.resp)
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
+	fields = append(fields, c.told(res, c.b, c.a)...)
 	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
 	c.emit("call-changed")
 }
@@ -105,7 +107,7 @@ func (c *Call) offeredByCallee(res *sip.Message, fin string) {
 	}
 	c.pending, c.fin = res, fin
 	c.state = Answered
-	c.answerCaller(out)
+	c.answerCaller(res, out)
 }
 
 // acked: the caller's ACK came; with it the call stands.
@@ -125,6 +127,7 @@ func (c *Call) acked(ack *sip.Message) {
 			return
 		}
 	}
+	c.p.proved(c, c.a)
 	c.stood = time.Now()
 	c.changed(Established)
 }

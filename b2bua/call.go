@@ -48,9 +48,13 @@ type Call struct {
 	phones   []destination // registered phones of the callee; nil: the target's hops are looked up
 	target   route.Target
 	hops     []route.Hop // still untried
+	routes   []string    // Route set of the INVITE to them
 	forwards int         // Max-Forwards of the B leg's INVITE
 	decision policy.Decision
 	urgent   bool               // an emergency call: nothing refuses it
+	payer    suspect            // whose limit of calls it counts for; the zero value: nobody's
+	unproved bool               // the caller is a stranger whose address may be forged; under the proxy's lock
+	user     string             // whose password the INVITE brought, or ""
 	cancel   context.CancelFunc // ends a DNS look-up
 
 	state      State
@@ -68,6 +72,9 @@ type Call struct {
 	change   *modification // a re-INVITE or UPDATE under way
 	ringing  *time.Timer   // noAnswer
 	patience *time.Timer   // for an ACK with dh-fin
+	leaving  *sip.ServerTx // a BYE that waits for the far end's answer
+	leaver   *Leg          // on which it came
+	parting  *time.Timer   // for its answer, or for one with the password that the far end has asked for
 
 	view atomic.Pointer[View]
 	live atomic.Pointer[[]*media.Session] // for the counters of a view
@@ -84,6 +91,7 @@ type Leg struct {
 	dialog *sip.Dialog
 	flow   sip.Flow // where its INVITE went
 	uri    sip.URI  // the Request-URI of its INVITE
+	routes []string // Route set of its INVITE
 	proved bool     // the INVITE answers a challenge
 	remote string   // signalling address, for views
 
@@ -126,6 +134,7 @@ func (c *Call) start() {
 	}
 	c.reason = c.decision.Reason
 	c.emit("call-started")
+	c.a.prove()
 	if c.a.side == policy.Inside && c.b.side == policy.Inside && c.decision.Mode == policy.Require {
 		// Phones inside speak in clear: no leg of such a call could be protected.
 		sentence := "This call must be encrypted, and calls between phones inside never are"
@@ -169,7 +178,7 @@ func (c *Call) resolved(hops []route.Hop, err error) {
 		c.refuse(502, "Bad Gateway", "the next hop "+c.target.Host+" was not found")
 		return
 	}
-	c.hops = hops
+	c.hops = c.p.registeredFirst(c.target.Peer, hops)
 	c.dialNext()
 }
 

@@ -18,7 +18,10 @@ func (c *Call) publishView() {
 	default:
 		v.Direction = "internal"
 	}
-	for _, l := range []*Leg{c.a, c.b} {
+	for i, l := range []*Leg{c.a, c.b} {
+		if l.dialog != nil {
+			v.callIDs[i] = l.dialog.CallID()
+		}
 		v.Legs = append(v.Legs, LegView{Side: string(l.side), Peer: l.remote})
 		if x := l.exchange; x != nil && c.protection != "none" {
 			v.Group, v.Suite = x.Group(), x.Suite().Name

@@ -12,10 +12,6 @@ import (
 	"github.com/sipward/sipward/sip/sdp"
 )
 
-// passed are the header fields that an INVITE keeps from one leg to the
-// other: none of them tells an address of the inside.
-var passed = []string{"Subject", "Priority", "Accept-Language"}
-
 // readOffer reads what the caller offers. It returns true where the INVITE
 // was refused for it.
 func (c *Call) readOffer() (refused bool) {
@@ -66,8 +62,8 @@ func (c *Call) dialNext() {
 			}
 			c.reason = c.decision.Reason
 		}
-		c.b.l = l
-		err := c.dial(c.b, l.flowTo(hop, c.target.Host), c.calledURI())
+		c.b.l, c.b.routes = l, c.routes
+		err := c.dial(c.b, l.flowTo(hop, c.target.Host), c.uriFor(c.b))
 		if err == nil || c.cannotDial(err) {
 			return
 		}
@@ -82,6 +78,7 @@ func (c *Call) ringAll(phones []destination) {
 	var first *listener
 	for _, d := range phones {
 		leg := c.newLeg()
+		leg.routes = d.routes
 		if leg.l = c.p.listenerOf(d.flow); leg.l == nil || first != nil && leg.l.media != first.media {
 			continue // one session of media has one address towards the phones
 		}
@@ -128,18 +125,13 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
-		if v := c.invite.Get(name); v != "" {
+		if v := c.invite.Get(name); v != "" && !c.reveals(v, c.invite.Message, l) {
 			fields = append(fields, sip.Field{Name: name, Value: v})
 		}
 	}
-	if l.side == policy.Outside && c.a.side == policy.Inside && !c.p.home(c.invite.From().URI) {
-		// Between the phone and the registrar that knows its password.
-		for _, f := range c.invite.Fields {
-			if f.Name == "Authorization" || f.Name == "Proxy-Authorization" {
-				fields = append(fields, f)
-			}
-		}
-	}
+	fields = append(fields, c.told(c.invite.Message, c.a, l)...)
+	proof := c.credentialsOf(l)
+	fields = append(fields, proof...)
 	init := ""
 	if c.a.exchange == nil {
 		c.protection = "none"
@@ -176,13 +168,15 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	} else if init != "" {
 		fields = append(fields, sip.Field{Name: "DH-Init", Value: init})
 	}
-	from, to := c.identities(l)
-	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
-		Fields: fields, AckFields: require, ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
+	from, to, named := c.identities(l)
+	fields = append(fields, named...)
+	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, Routes: l.routes, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
+		Fields: fields, AckFields: append(require, proof...), ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
 	if err != nil {
 		return err
 	}
 	l.dialog = d
+	l.prove()
 	c.branches = append(c.branches, l)
 	c.waitForAnswer()
 	c.changed(Calling)
@@ -206,47 +200,35 @@ func (c *Call) waitForAnswer() {
 
 // identities returns From and To of the B leg. An address of the inside that
 // stands there for want of a domain does not leave: the caller's becomes that
-// of the listener, the callee's that of the Request-URI.
-func (c *Call) identities(l *Leg) (from, to sip.Address) {
+// of the listener, the callee's that of the Request-URI. A trunk has its own
+// names for both, and fields that name the caller beside From.
+func (c *Call) identities(l *Leg) (from, to sip.Address, named []sip.Field) {
 	from, to = c.invite.From(), c.invite.To()
 	from.Params, to.Params = "", ""
 	from.URI.Params, to.URI.Params = "", ""
 	if l.side != policy.Outside {
-		return from, to
+		return from, to, nil
 	}
-	if c.private() {
+	if t := c.p.trunk(l.peer); t != nil {
+		from, named = t.caller(from, c.private())
+		to = sip.Address{URI: l.uri}
+		to.URI.Port, to.URI.Params = 0, ""
+	} else if c.private() {
 		from = anonymous
-	} else if t := c.p.trunk(l.peer); t != nil {
-		from.URI = t.From
 	}
 	if addr, isAddr := from.URI.Addr(); isAddr && c.p.isInside(addr) {
 		from.URI.Host, from.URI.Port = l.l.sip.Advertised().Addr().String(), 0
+	}
+	for _, a := range []*sip.Address{&from, &to} {
+		if c.reveals(a.Display, c.invite.Message, l) {
+			a.Display = ""
+		}
 	}
 	if addr, isAddr := to.URI.Addr(); isAddr && c.p.isInside(addr) {
 		called := c.calledURI()
 		to.URI.User, to.URI.Host, to.URI.Port = called.User, called.Host, 0
 	}
-	return from, to
-}
-
-// anonymous is who calls where the caller wants nobody to know (RFC 3323
-// section 4.1.1.3).
-var anonymous = sip.Address{Display: `"Anonymous"`, URI: sip.URI{Scheme: "sip", User: "anonymous", Host: "anonymous.invalid"}}
-
-// private says whether the caller asked that its identity stays inside
-// (RFC 3323 section 4.2, RFC 3325 section 7).
-func (c *Call) private() bool {
-	for _, v := range c.invite.Fields {
-		if strings.EqualFold(v.Name, "Privacy") {
-			for _, p := range strings.FieldsFunc(v.Value, func(r rune) bool { return r == ';' || r == ',' || r == ' ' }) {
-				switch strings.ToLower(p) {
-				case "id", "user", "header":
-					return true
-				}
-			}
-		}
-	}
-	return false
+	return from, to, named
 }
 
 // provisional: a response between 101 and 199 came from a candidate.
@@ -255,7 +237,7 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 		return
 	}
 	c.changed(Ringing)
-	status, reason := res.Status, res.Reason
+	status, reason := res.Status, c.phrase(res, c.a)
 	if status == 100 {
 		return
 	}
@@ -267,7 +249,7 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 	if early != nil {
 		body = early.Bytes()
 	}
-	c.a.dialog.Provision(status, reason, sdpType, body, c.supported(c.a)...)
+	c.a.dialog.Provision(status, reason, sdpType, body, append(c.supported(c.a), c.told(res, l, c.a)...)...)
 }
 
 // earlyMedia returns the answer that may go to the caller with a provisional
@@ -352,7 +334,8 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 	case res.Status >= 300 && res.Status < 400:
 		c.refuse(480, "", "the other side is elsewhere, and redirections are not followed")
 	default:
-		c.refuse(res.Status, res.Reason, "refused by the other side: "+res.Reason)
+		phrase := c.phrase(res, c.a)
+		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.told(res, l, c.a)...)
 	}
 }
 
@@ -360,19 +343,14 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 // alone knows the answer. Its next INVITE has a new share.
 //
 // A phone with an account here is not asked: it would answer a stranger with
-// what its password for this proxy can be guessed from.
+// what its password for this proxy can be guessed from. Nor is one that calls by a
+// trunk: the question is for the account's password.
 func (c *Call) passChallenge(res *sip.Message) {
-	if c.a.side != policy.Inside || c.p.home(c.invite.From().URI) {
+	if c.a.side != policy.Inside || c.p.home(c.invite.From().URI) || c.p.trunk(c.target.Peer) != nil {
 		c.refuse(403, "Forbidden (the other side asks for a password)", "the other side asks for a password")
 		return
 	}
-	var fields []sip.Field
-	for _, f := range res.Fields {
-		if strings.EqualFold(f.Name, "WWW-Authenticate") || strings.EqualFold(f.Name, "Proxy-Authenticate") {
-			fields = append(fields, f)
-		}
-	}
-	c.refuse(res.Status, res.Reason, "the other side asks for a password", fields...)
+	c.refuse(res.Status, res.Reason, "the other side asks for a password", fieldsNamed(res, "WWW-Authenticate", "Proxy-Authenticate")...)
 }
 
 // worth orders refusals: what tells the caller most about the callee wins.

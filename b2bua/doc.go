@@ -12,6 +12,14 @@
 //	modify    re-INVITE and UPDATE, the same path with the keys kept
 //	hang up   BYE, CANCEL, refusals; media closed, keys erased
 //
+// A provider at which sipward itself has an account is a [Trunk]: its registration
+// lives beside the calls, on a queue of its own.
+//
+// Requests that begin no call (MESSAGE, SUBSCRIBE and their like) are judged as
+// the call of the same parties would be, and handed to sip/relay:
+//
+//	carry     who may send them, where they go, what must not cross in clear
+//
 // Packages below know nothing of each other: this one converts between
 // messages (sip), session descriptions (sip/sdp), relays (media) and the
 // exchange (keyexchange).

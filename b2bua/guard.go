@@ -1,34 +1,31 @@
 package b2bua
 
 import (
-	"container/list"
 	"net/netip"
 	"sync"
 	"time"
 )
 
-// guard bounds what strangers cost: each source gets an answer a second with
-// a burst of five, all sources together a hundred a second, and no more than
-// maxSources of them are remembered.
+// guard bounds how often something happens for each source, for each user, and
+// for all strangers together.
 type guard struct {
-	mu      sync.Mutex
-	sources map[netip.Prefix]*list.Element
-	order   *list.List // of *source, the longest unseen in front
-	all     bucket
+	mu        sync.Mutex
+	answers   *recent[netip.Prefix, bucket] // refusals to one source
+	requests  *recent[suspect, bucket]      // INVITE and REGISTER of a source or a user
+	all       bucket                        // refusals to all of them
+	strangers bucket                        // calls that strangers begin
 }
 
+// Rates are a second.
 const (
-	maxSources  = 4096
-	sourceRate  = 1.0 // answers a second to one source
-	sourceBurst = 5.0
-	allRate     = 100.0 // answers a second to all sources
-	allBurst    = 200.0
+	maxSources    = 4096
+	sourceRate    = 1.0 // refusals to one source
+	sourceBurst   = 5.0
+	allRate       = 100.0 // refusals to all sources
+	allBurst      = 200.0
+	strangerRate  = 50.0 // calls that all strangers together begin
+	strangerBurst = 100.0
 )
-
-type source struct {
-	key netip.Prefix
-	b   bucket
-}
 
 type bucket struct {
 	tokens float64
@@ -50,42 +47,44 @@ func (b *bucket) take(now time.Time, rate, burst float64) bool {
 }
 
 func newGuard() *guard {
-	return &guard{sources: map[netip.Prefix]*list.Element{}, order: list.New()}
+	return &guard{answers: newRecent[netip.Prefix, bucket](maxSources), requests: newRecent[suspect, bucket](maxSources)}
 }
 
-// allow says whether a stranger at addr may have one more answer. An IPv6
-// source is its /64: its owner has 2^64 addresses to spoof from.
-func (g *guard) allow(addr netip.Addr, now time.Time) bool {
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	key, err := addr.Prefix(bits)
-	if err != nil {
-		return false
-	}
+// answer says whether a source may have one more refusal. greedy is true where
+// it has had its own share, not where all together have had theirs.
+func (g *guard) answer(source netip.Prefix, now time.Time) (may, greedy bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e := g.sources[key]
-	if e == nil {
-		if len(g.sources) >= maxSources {
-			oldest := g.order.Front()
-			delete(g.sources, oldest.Value.(*source).key)
-			g.order.Remove(oldest)
-		}
-		e = g.order.PushBack(&source{key: key})
-		g.sources[key] = e
-	} else {
-		g.order.MoveToBack(e)
+	if !g.answers.use(source).take(now, sourceRate, sourceBurst) {
+		return false, true
 	}
-	return e.Value.(*source).b.take(now, sourceRate, sourceBurst) && g.all.take(now, allRate, allBurst)
+	return g.all.take(now, allRate, allBurst), false
+}
+
+// request says whether one more request may be served, of so many a second and
+// ten times as many at once.
+func (g *guard) request(s suspect, now time.Time, rate float64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.requests.use(s).take(now, rate, burstSeconds*rate)
+}
+
+// burstSeconds is for how long somebody may have been silent to be served that
+// much at once.
+const burstSeconds = 10
+
+// strangerCalls says whether one more call of a stranger may begin.
+func (g *guard) strangerCalls(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.strangers.take(now, strangerRate, strangerBurst)
 }
 
 // pathMemory remembers paths on which an intermediary dropped the ACK's body
 // (protocol section 7): they are answered without dh-resp for a day.
 type pathMemory struct {
 	mu    sync.Mutex
-	paths map[string]time.Time
+	paths *recent[string, time.Time]
 }
 
 const (
@@ -93,30 +92,17 @@ const (
 	pathsLast = 24 * time.Hour
 )
 
-func newPathMemory() *pathMemory { return &pathMemory{paths: map[string]time.Time{}} }
+func newPathMemory() *pathMemory { return &pathMemory{paths: newRecent[string, time.Time](maxPaths)} }
 
 func (m *pathMemory) remember(path string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.paths) >= maxPaths {
-		var oldest string
-		for p, t := range m.paths {
-			if oldest == "" || t.Before(m.paths[oldest]) {
-				oldest = p
-			}
-		}
-		delete(m.paths, oldest)
-	}
-	m.paths[path] = now
+	*m.paths.use(path) = now
 }
 
 func (m *pathMemory) has(path string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t, ok := m.paths[path]
-	if ok && now.Sub(t) > pathsLast {
-		delete(m.paths, path)
-		return false
-	}
-	return ok
+	t := m.paths.find(path)
+	return t != nil && now.Sub(*t) <= pathsLast
 }

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,13 +58,16 @@ func (c *Call) hangup(why string) {
 
 // byeFrom: a far end has hung up.
 func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
+	if c.takeLeave(l, tx) {
+		return
+	}
 	tx.Reply(200, "")
 	l.dialog.Closed()
 	if c.state != Ended && !c.a.dialog.Confirmed() {
 		c.refuse(487, "", "hung up before the answer")
 		return
 	}
-	c.finish("")
+	c.finish("", c.whyEnded(tx.Request, l)...)
 }
 
 // bye says BYE on one leg and keeps Shutdown waiting for its answer.
@@ -71,6 +75,7 @@ func (c *Call) bye(l *Leg, fields []sip.Field) {
 	if l.dialog == nil || l.dialog.Ended() || !l.dialog.Confirmed() {
 		return
 	}
+	fields = slices.DeleteFunc(slices.Clone(fields), func(f sip.Field) bool { return c.reveals(f.Value, c.invite.Message, l) })
 	c.p.waiting(1)
 	l.dialog.Bye(func() { c.p.waiting(-1) }, fields...)
 }
@@ -89,6 +94,11 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	if why != "" {
 		c.reason = why
 	}
+	if c.leaving != nil {
+		c.leaving.Reply(200, "")
+		c.leaver.dialog.Closed()
+		c.leaving = nil
+	}
 	c.publishView() // with the exchange and the last counters, before they are gone
 	last := c.View()
 	c.bye(c.a, fields)
@@ -97,7 +107,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		b.dialog.Cancel()
 		c.eraseExchange(b)
 	}
-	for _, t := range []*time.Timer{c.ringing, c.patience, c.a.ticker, c.b.ticker} {
+	for _, t := range []*time.Timer{c.ringing, c.patience, c.parting, c.a.ticker, c.b.ticker} {
 		if t != nil {
 			t.Stop()
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE"
+	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
 	optionTag = "dh-srtp" // protocol section 2
 
 	sdpType      = "application/sdp"
@@ -37,6 +37,7 @@ func (p *Proxy) intake(in *sip.Incoming) {
 	case l.stranger(from, peer):
 		p.log.Debug("stranger", "listener", l.Name, "method", in.Method, "source", in.Flow.Remote())
 		p.refuseStranger(in, from)
+	case in.To().Tag() != "" && p.relay.Within(in):
 	case in.To().Tag() != "":
 		p.answerStranger(in, from, func() { in.Reply(481, "") })
 	case in.Method == "INVITE":
@@ -54,6 +55,8 @@ func (p *Proxy) intake(in *sip.Incoming) {
 		} else {
 			p.answerStranger(in, from, answer)
 		}
+	case carried[in.Method]:
+		p.carry(in, l, peer)
 	case l.Side == policyInside || peer != "":
 		in.Reply(405, "", sip.Field{Name: "Allow", Value: allowed})
 	default:
@@ -89,41 +92,88 @@ func (p *Proxy) refuseStranger(in *sip.Incoming, from netip.Addr) {
 }
 
 func (p *Proxy) answerStranger(in *sip.Incoming, from netip.Addr, answer func()) {
-	if !p.guard.allow(from, time.Now()) {
+	now := time.Now()
+	if p.shutOut(from, now) {
 		p.counters.strangersDropped.Add(1)
+		return
+	}
+	if may, greedy := p.guard.answer(networkOf(from), now); !may {
+		p.counters.strangersDropped.Add(1)
+		if greedy && p.foreign(in) {
+			p.tooMany(suspected(networkOf(from), ""), from, now)
+		}
 		return
 	}
 	p.counters.strangersAnswered.Add(1)
 	answer()
 }
 
+// foreign says whether a request comes from somebody who has no place here: a
+// phone that asks for what is not there is rate-limited as well, but no stranger.
+func (p *Proxy) foreign(in *sip.Incoming) bool {
+	l := p.listenerOf(in.Flow)
+	peer := p.peerOf(in, l)
+	return l.Side == policyOutside && peer == "" || l.stranger(in.Flow.Remote().Addr(), peer)
+}
+
 // peerOf names the listed peer that a request comes from. On the outside a
-// peer is known by its address: a From is only a claim.
+// peer is known by its address, or by what its registrar was told: a From is
+// only a claim.
 func (p *Proxy) peerOf(in *sip.Incoming, l *listener) string {
 	if l.Side != policyOutside {
 		return ""
 	}
+	if t := p.trunkOf(in); t != nil {
+		return t.Peer
+	}
 	return p.o.Peer("", in.Flow.Remote().Addr())
+}
+
+// reply answers a request; a stranger's as often as strangers are answered.
+type reply func(status int, reason string, fields ...sip.Field)
+
+func (p *Proxy) replier(in *sip.Incoming, stranger bool) reply {
+	if !stranger {
+		return in.Reply
+	}
+	return func(status int, reason string, fields ...sip.Field) {
+		p.answerStranger(in, in.Flow.Remote().Addr(), func() { in.Reply(status, reason, fields...) })
+	}
+}
+
+// forwards returns how often a request may go on. Where it may not, or does not
+// say it in a way that can be read, it has been answered.
+func forwards(in *sip.Incoming, reply reply) (hops int, ok bool) {
+	v := in.Get("Max-Forwards")
+	if v == "" {
+		return 70, true
+	}
+	hops, err := strconv.Atoi(v)
+	if err != nil || hops < 0 || hops > 255 {
+		reply(400, "Bad Request (Max-Forwards)")
+		return 0, false
+	}
+	if hops == 0 {
+		reply(483, "")
+		return 0, false
+	}
+	return hops, true
 }
 
 // invite begins a call, or refuses it before any state is kept.
 func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
-	hops := 70
-	if v := in.Get("Max-Forwards"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 0 || n > 255 {
-			in.Reply(400, "Bad Request (Max-Forwards)")
-			return
-		}
-		hops = n
-	}
-	if hops == 0 {
-		in.Reply(483, "")
+	stranger, source := l.Side == policyOutside && peer == "", in.Flow.Remote().Addr()
+	emergency := l.Side == policyInside && p.o.Emergency.Called(in.URI.String(), in.URI.User)
+	if !emergency && !p.admit(in, l, peer) {
 		return
 	}
-	emergency := l.Side == policyInside && p.o.Emergency.Called(in.URI.String(), in.URI.User)
+	reply := p.replier(in, stranger)
+	hops, ok := forwards(in, reply)
+	if !ok {
+		return
+	}
 	if s := in.URI.Scheme; s != "sip" && s != "sips" && !emergency {
-		in.Reply(416, "")
+		reply(416, "")
 		return
 	}
 	var unknown []string
@@ -133,25 +183,24 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 	}
 	if len(unknown) > 0 {
-		in.Reply(420, "", sip.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
+		reply(420, "", sip.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
 		return
 	}
 	if ct := in.ContentType(); len(in.Body) > 0 && ct != sdpType {
-		in.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if l.Side == policyInside && !emergency && !p.authenticate(in) {
-		return
-	}
-	target, phones, known := p.o.Emergency.Target, []destination(nil), true
+	g := goal{target: p.o.Emergency.Target, known: true}
 	if !emergency {
-		target, phones, known = p.target(in.URI, l)
+		if g, ok = p.goalOf(in, l); !ok {
+			return
+		}
 	}
-	if !known {
+	if !g.known {
 		p.counters.refused.Add(1)
 		switch {
-		case l.Side == policyOutside && peer == "":
-			p.refuseStranger(in, in.Flow.Remote().Addr())
+		case stranger:
+			p.refuseStranger(in, source)
 		case p.known(in.URI):
 			in.Reply(480, "")
 		default:
@@ -159,24 +208,35 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
-	c := newCall(p, in, l, peer, target, hops-1)
-	c.phones, c.urgent = phones, emergency
+	c := newCall(p, in, l, peer, g.target, hops-1)
+	c.phones, c.routes, c.urgent, c.user = g.phones, g.routes, emergency, g.user
 	if emergency {
 		c.decision = emergencyDecision()
 	} else {
-		c.decision = c.decide(addrOf(sip.URI{Host: target.Host}))
+		c.decision = c.decide(addrOf(sip.URI{Host: g.target.Host}))
 	}
 	if !c.decision.Allow {
 		p.counters.refused.Add(1)
-		if l.Side == policyOutside && peer == "" {
-			p.refuseStranger(in, in.Flow.Remote().Addr())
+		if stranger {
+			p.refuseStranger(in, source)
 		} else {
 			in.Reply(403, "Forbidden", warning(c.decision.Reason))
 		}
 		return
 	}
-	if !p.add(c, emergency) {
-		in.Reply(503, "", sip.Field{Name: "Retry-After", Value: "10"})
+	now := time.Now()
+	c.unproved = stranger && !p.acquainted(source, now)
+	if c.unproved && !p.guard.strangerCalls(now) {
+		p.counters.strangersDropped.Add(1)
+		return
+	}
+	if full := p.add(c, g.payer); full != "" {
+		p.counters.refused.Add(1)
+		if stranger {
+			p.refuseStranger(in, source)
+		} else {
+			in.Reply(503, "", sip.Field{Name: "Retry-After", Value: "10"}, warning(full))
+		}
 		return
 	}
 	if c.a.dialog = in.Accept(&c.queue, c.a, in.URI.User); c.a.dialog == nil {

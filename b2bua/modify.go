@@ -65,7 +65,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 			return
 		}
 		c.modificationAnswered(m, res, err)
-	})
+	}, c.credentials(from, req)...)
 }
 
 func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error) {
@@ -81,7 +81,7 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 	case res.Status < 200:
 	case res.Status >= 300:
 		c.change = nil
-		m.tx.Reply(res.Status, res.Reason)
+		c.passRefusal(m.from, m.tx, res)
 		c.lost(m.to)
 	case m.offer == nil && invite:
 		c.lateOffer(m, res)
@@ -177,6 +177,10 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		return
 	}
 	req := tx.Request
+	if c.tells(req) {
+		tx.Reply(403, "Forbidden", warning(inClear))
+		return
+	}
 	var fields []sip.Field
 	for _, name := range []string{"Info-Package", "Content-Disposition"} {
 		if v := req.Get(name); v != "" {
@@ -187,11 +191,28 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		switch {
 		case err != nil:
 			tx.Reply(408, "")
+		case res.Status >= 300:
+			c.passRefusal(from, tx, res)
 		case res.Status >= 200:
-			tx.Reply(res.Status, res.Reason)
+			tx.Reply(res.Status, c.phrase(res, from))
 		}
 		c.lost(c.other(from))
-	}, fields...)
+	}, append(fields, c.credentials(from, req)...)...)
+}
+
+// tells says whether a request would carry something that people said or typed,
+// digits of a password for example, in clear across the outside, where policy
+// requires protection. What only asks for a picture may pass (RFC 5168).
+func (c *Call) tells(req *sip.Message) bool {
+	if c.decision.Mode != policy.Require || len(req.Body) == 0 || req.ContentType() == "application/media_control+xml" {
+		return false
+	}
+	for _, l := range []*Leg{c.a, c.b} {
+		if l.side == policy.Outside && !(l.peer != "" && l.dialog.Flow().Network() == "tls") {
+			return true
+		}
+	}
+	return false
 }
 
 // lost ends the call where a leg's far end has said that it does not know the

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
@@ -18,6 +19,7 @@ import (
 	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
+	relayer "github.com/sipward/sipward/sip/relay"
 )
 
 // Listener is one socket on which calls come and leave. Exactly one of Packet
@@ -36,6 +38,7 @@ type Listener struct {
 	// PeersOnly makes an outside listener deaf to sources that are no listed
 	// peer's.
 	PeersOnly bool
+	Accounts  Accounts // inside: where its phones have their accounts
 	Dial      func(context.Context, netip.AddrPort) (net.Conn, error)
 }
 
@@ -47,11 +50,14 @@ type Options struct {
 	Policy    *policy.Policy
 	// Peer names the listed peer that a URI's host or an address belongs to;
 	// "" for strangers. nil: there are no listed peers.
-	Peer     func(host string, addr netip.Addr) string
-	Media    *media.Engine
-	Groups   []string            // allowed groups in order of preference; nil: all built
-	Suites   []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
-	MaxCalls int                 // calls at once; 0: 4096
+	Peer func(host string, addr netip.Addr) string
+	// Trusted says whether a listed peer is told who calls and is called, and is
+	// believed where it says so (RFC 3324); nil: none is.
+	Trusted func(peer string) bool
+	Media   *media.Engine
+	Groups  []string            // allowed groups in order of preference; nil: all built
+	Suites  []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
+	Limits  Limits
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
 	// Domains are those of the registered users, the one that bindings are
@@ -63,12 +69,15 @@ type Options struct {
 	// Users says whether an account exists; nil: nobody is known who has no
 	// phone registered.
 	Users func(user string) bool
+	// AccountsElsewhere keeps what phones have registered at other registrars over
+	// a restart; nil: nothing does.
+	AccountsElsewhere registrar.Keeper
 	// Registered hears of each contact that was bound (or removed).
 	Registered func(user, contact string, bound bool)
 	Emergency  route.Emergency
 	// Record hears of each call that has ended; nil: nothing is kept.
 	Record interface{ Add(record.Call) }
-	Trunks []Trunk // accounts at providers
+	Trunks []Trunk // accounts at providers, no two of one peer
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
 	Aliases   *route.Aliases
@@ -85,9 +94,12 @@ type Proxy struct {
 	byFlow      map[*sip.Listener]*listener
 	plan        route.Plan
 	hide        []netip.Prefix // networks of the inside
-	guard       *guard
+	guard       *guard         // of strangers, and of what everybody may begin
+	answers     *guard         // of refusals to those inside
 	jail        *jail
 	up          *upstream
+	trunks      []*trunk
+	relay       *relayer.Relay
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	hub         hub
@@ -95,6 +107,8 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	calls    map[string]*Call
+	paying   map[suspect]int // calls at once, of those who have any
+	unproved int             // calls of strangers whose address may be forged
 	draining bool
 	byes     int           // sent and not answered yet
 	idle     chan struct{} // closed when draining and neither calls nor BYEs are left
@@ -117,6 +131,7 @@ type Counters struct {
 	Total, Protected, Refused, Failed                   uint64 // calls
 	StrangersAnswered, StrangersDropped, MalformedCount uint64 // requests and messages
 	Active                                              int    // calls now
+	Subscriptions                                       int    // those that hold now
 }
 
 // New starts a proxy on its listeners.
@@ -133,8 +148,8 @@ func New(o Options) (*Proxy, error) {
 	if o.Suites == nil {
 		o.Suites = commonSuites()
 	}
-	if o.MaxCalls == 0 {
-		o.MaxCalls = 4096
+	if o.Limits.Calls == 0 {
+		o.Limits.Calls = defaultCalls
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -142,8 +157,13 @@ func New(o Options) (*Proxy, error) {
 	if o.Peer == nil {
 		o.Peer = func(string, netip.Addr) string { return "" }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, guard: newGuard(), jail: newJail(), up: newUpstream(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
+	if o.Trusted == nil {
+		o.Trusted = func(string) bool { return false }
+	}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
+	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
+	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)
 	// The handler may run as soon as a socket is served, so the table that it
 	// reads is made under the lock that it takes.
 	p.mu.Lock()
@@ -174,6 +194,16 @@ func New(o Options) (*Proxy, error) {
 		p.plan.Home.Addresses = append(p.plan.Home.Addresses, l.sip.Local(), l.sip.Advertised())
 	}
 	p.preferStreams()
+	if err := p.restoreAccounts(time.Now()); err != nil {
+		go p.stack.Close()
+		return nil, fmt.Errorf("b2bua: registrations elsewhere: %w", err)
+	}
+	for _, t := range o.Trunks {
+		p.trunks = append(p.trunks, p.newTrunk(t))
+	}
+	for _, t := range p.trunks {
+		t.start()
+	}
 	return p, nil
 }
 
@@ -271,30 +301,12 @@ func (p *Proxy) Counters() Counters {
 		Total: p.counters.total.Load(), Protected: p.counters.protected.Load(), Refused: p.counters.refused.Load(), Failed: p.counters.failed.Load(),
 		StrangersAnswered: p.counters.strangersAnswered.Load(), StrangersDropped: p.counters.strangersDropped.Load(),
 		MalformedCount: p.stack.Malformed(), Active: active,
+		Subscriptions: p.relay.Subscriptions(),
 	}
 }
 
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
-
-// add registers a call; false where the limit is reached, which holds for no
-// emergency, or the proxy ends.
-func (p *Proxy) add(c *Call, emergency bool) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.draining || len(p.calls) >= p.o.MaxCalls && !emergency {
-		return false
-	}
-	p.calls[c.id] = c
-	return true
-}
-
-func (p *Proxy) remove(c *Call) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.calls, c.id)
-	p.checkIdle()
-}
 
 // waiting counts the BYEs on their way.
 func (p *Proxy) waiting(n int) {
@@ -318,6 +330,7 @@ func (p *Proxy) checkIdle() {
 
 // Shutdown refuses new calls, ends the running ones with BYE or CANCEL, waits
 // until the far ends have answered or ctx is done, and closes the listeners.
+// Registrations of trunks are taken back, for which two seconds are given.
 // The media engine stays the caller's.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
@@ -328,6 +341,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	}
 	p.checkIdle()
 	p.mu.Unlock()
+	left := p.leaveTrunks(ctx)
 	for _, c := range calls {
 		c.queue.Post(func() { c.hangup("sipward is shutting down") })
 	}
@@ -340,7 +354,9 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 			c.queue.Post(func() { c.finish("abandoned") })
 		}
 	}
+	left()
 	p.up.close()
+	p.relay.Close()
 	p.stack.Close()
 	p.hub.close()
 	return err

@@ -17,15 +17,22 @@ const maxRegistering = 64
 // register answers a REGISTER from inside (RFC 3261 section 10.3). It keeps
 // the reader free: a binding is durable before the 200 leaves.
 func (p *Proxy) register(in *sip.Incoming, l *listener) {
-	if !p.home(in.URI) {
-		p.passRegister(in)
+	if !p.admit(in, l, "") {
+		return
+	}
+	if l.Accounts == AccountsElsewhere || !p.home(in.URI) {
+		if (l.Accounts == AccountsElsewhere || p.o.Auth == nil) && !p.admitUser(in, userOf(in, "")) {
+			return
+		}
+		p.passRegister(in, l)
 		return
 	}
 	if p.o.Registrar == nil {
 		in.Reply(405, "", sip.Field{Name: "Allow", Value: allowed})
 		return
 	}
-	if !p.authenticate(in) {
+	user, ok := p.authenticate(in)
+	if !ok || !p.admitUser(in, userOf(in, user)) {
 		return
 	}
 	request, err := readRegister(in, l)

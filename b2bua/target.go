@@ -12,8 +12,9 @@ import (
 // destination is a registered phone: the URI that it gave, and the flow on
 // which it was heard from, which is the only one that leads back through a NAT.
 type destination struct {
-	URI  string
-	flow sip.Flow
+	URI    string
+	flow   sip.Flow
+	routes []string // the proxies inside that lead to it; flow leads to the first
 }
 
 // target says where an INVITE goes. The second result holds the registered
@@ -21,7 +22,52 @@ type destination struct {
 func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []destination, known bool) {
 	w := phonesNow{p: p, now: time.Now()}
 	f := p.plan.Find(string(l.Side), uri.String(), &w)
+	if l.Side == policyOutside && f.Target.Side == route.Outside && p.trunk(f.Target.Peer) != nil {
+		return route.Target{}, nil, false // whoever is outside would call at the account's cost
+	}
 	return f.Target, w.found, f.Kind != route.Nowhere
+}
+
+// goal is where a request that begins something goes.
+type goal struct {
+	target route.Target
+	phones []destination // registered phones of the callee; nil: the target's hops are looked up
+	routes []string      // Route set of the request
+	known  bool          // there is such a place
+	user   string        // who asks, where a password has proved it
+	payer  suspect       // whose limits count; the zero value: nobody's
+}
+
+// goalOf says where a request goes, once its sender has proved who it is. Where
+// it goes nowhere for the sender's sake it has been answered.
+func (p *Proxy) goalOf(in *sip.Incoming, l *listener) (g goal, ok bool) {
+	if l.Accounts == AccountsElsewhere {
+		var why string
+		if g.target, g.routes, why = p.targetElsewhere(in); why != "" {
+			p.counters.refused.Add(1)
+			in.Reply(403, "Forbidden", warning(why))
+			return g, false
+		}
+		g.known, g.payer = true, userOf(in, "")
+		return g, p.admitUser(in, g.payer)
+	}
+	switch {
+	case l.Side == policyInside:
+		if g.user, ok = p.authenticate(in); !ok {
+			return g, false
+		}
+		if g.payer = userOf(in, g.user); !p.admitUser(in, g.payer) {
+			return g, false
+		}
+	case p.peerOf(in, l) == "":
+		g.payer = suspected(networkOf(in.Flow.Remote().Addr()), "")
+	}
+	if t := p.trunk(p.peerOf(in, l)); t != nil {
+		in.Message = t.led(in, l)
+	}
+	g.target, g.phones, g.known = p.target(in.URI, l)
+	g.target, g.routes = p.alongServices(in, l, g.target)
+	return g, true
 }
 
 // phonesNow tells a plan which phones are there, and keeps what it found.

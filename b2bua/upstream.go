@@ -1,16 +1,16 @@
 package b2bua
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"strconv"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/route/registrar"
 	"github.com/sipward/sipward/sip"
 )
 
@@ -18,78 +18,222 @@ import (
 // proxy: the registrar there knows a contact at the outside listener whose
 // user part is a token, and the token leads back to the phone.
 type upstream struct {
+	keeper registrar.Keeper // nil: nothing survives a restart
+	alive  keptFlows
+	log    *slog.Logger
+
 	mu      sync.Mutex
 	byToken map[string]*account
-	byPhone map[string]*account // by address of record and contact
+	byName  map[accountName]*account
+	byAOR   map[string][]*account
+	sweeper *time.Timer // of the first account that ends
+	due     time.Time   // when it runs
+	closed  bool
+}
+
+// accountName tells accounts apart. The registrar is part of it: what one
+// registrar grants must not touch what another one knows under the same address.
+type accountName struct {
+	registrar string // as the request was led there
+	aor       string // in canonical form
+	phone     string // +sip.instance of the contact, else the contact
 }
 
 // account is one contact that a phone registered elsewhere.
 type account struct {
-	token   string
-	key     string
-	aor     string // address of record, as the phone named it
-	contact string // the phone's own
-	flow    sip.Flow
+	token  string
+	name   accountName
+	saving sync.Mutex // orders what is written about it; taken before upstream.mu
+
+	// Under upstream.mu:
+	binding
 	expires time.Time
-	timer   *time.Timer // of its end
-	stop    func()      // ends the keep-alives towards the registrar
+	granted bool // the registrar has answered 200
+	busy    int  // REGISTERs under way
+}
+
+// binding is what a 200 of the registrar makes of an account.
+type binding struct {
+	aor       string       // address of record, as the phone named it
+	contact   string       // the phone's own
+	flow      sip.Flow     // where the phone is
+	path      []string     // Route set towards the phone (RFC 3327)
+	services  []string     // Route set towards the registrar (RFC 3608)
+	way       route.Target // to the registrar
+	registrar sip.Flow     // the flow that is kept alive
 }
 
 const (
 	maxAccounts  = 10000
-	keepAliveUDP = 25 * time.Second // below the 30 s of stingy NATs
-	keepAliveTCP = 2 * time.Minute
-	settleTime   = time.Minute        // how long an account waits for its first answer
+	maxContacts  = 32                 // of one address of record
+	settleTime   = time.Minute        // how long a token that no registrar knows yet is kept
 	longestGrant = 7 * 24 * time.Hour // what a registrar may grant at most
+	sweepPause   = time.Second        // between two looks for accounts that have ended
 )
 
-func newUpstream() *upstream {
-	return &upstream{byToken: map[string]*account{}, byPhone: map[string]*account{}}
+func newUpstream(keeper registrar.Keeper, keepAlive func(sip.Flow, time.Duration, func(error)) func(), log *slog.Logger) *upstream {
+	return &upstream{keeper: keeper, alive: keptFlows{start: keepAlive, log: log, flows: map[sip.Flow]*keptFlow{}}, log: log,
+		byToken: map[string]*account{}, byName: map[accountName]*account{}, byAOR: map[string][]*account{}}
 }
 
-// take returns the account of a contact, made where there is none; nil where
-// there are too many.
-func (u *upstream) take(aor, contact string, flow sip.Flow) *account {
+// canonical is the one spelling of an address of record.
+func canonical(u sip.URI) string {
+	if aor, err := registrar.Canonical(u.AOR()); err == nil {
+		return aor
+	}
+	return strings.ToLower(u.AOR())
+}
+
+// take returns the account of a name for a REGISTER that is about to go on,
+// made where there is none; nil where there are too many. It does not end
+// before leave was called.
+//
+// Nothing of what the phone says is kept in it yet: only the registrar can tell
+// whether the phone has the password.
+func (u *upstream) take(name accountName) *account {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	key := aor + " " + contact
-	if a := u.byPhone[key]; a != nil {
-		a.flow = flow
-		return a
+	a := u.byName[name]
+	if a == nil {
+		if u.closed || len(u.byToken) >= maxAccounts || len(u.byAOR[name.aor]) >= maxContacts {
+			return nil
+		}
+		var b [10]byte
+		rand.Read(b[:])
+		a = &account{token: "s" + strings.ToLower(base32.StdEncoding.EncodeToString(b[:])), name: name, expires: time.Now().Add(settleTime)}
+		u.add(a)
+	} else if !a.granted {
+		a.expires = time.Now().Add(settleTime)
 	}
-	if len(u.byToken) >= maxAccounts {
-		return nil
-	}
-	var b [10]byte
-	rand.Read(b[:])
-	a := &account{token: "s" + strings.ToLower(base32.StdEncoding.EncodeToString(b[:])), key: key, aor: aor, contact: contact, flow: flow}
-	u.byToken[a.token], u.byPhone[key] = a, a
-	u.until(a, settleTime)
+	a.busy++
 	return a
 }
 
-// until sets when an account ends; under the lock.
-func (u *upstream) until(a *account, d time.Duration) {
-	a.expires = time.Now().Add(d)
-	if a.timer != nil {
-		a.timer.Stop()
+// leave ends what take began.
+func (u *upstream) leave(a *account) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if a.busy--; a.busy == 0 && u.byToken[a.token] == a {
+		u.sweepAt(a.expires)
 	}
-	a.timer = time.AfterFunc(d, func() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if u.byToken[a.token] == a && !time.Now().Before(a.expires) {
-			u.remove(a)
-		}
-	})
 }
 
+// add takes an account in; under the lock.
+func (u *upstream) add(a *account) {
+	u.byToken[a.token], u.byName[a.name] = a, a
+	u.byAOR[a.name.aor] = append(u.byAOR[a.name.aor], a)
+	u.sweepAt(a.expires)
+}
+
+// remove takes an account out; under the lock.
 func (u *upstream) remove(a *account) {
+	if u.byToken[a.token] != a {
+		return
+	}
 	delete(u.byToken, a.token)
-	delete(u.byPhone, a.key)
-	a.timer.Stop()
-	if a.stop != nil {
-		a.stop()
-		a.stop = nil
+	delete(u.byName, a.name)
+	rest := slices.DeleteFunc(u.byAOR[a.name.aor], func(x *account) bool { return x == a })
+	if u.byAOR[a.name.aor] = rest; len(rest) == 0 {
+		delete(u.byAOR, a.name.aor)
+	}
+	if a.granted {
+		u.alive.release(a.registrar)
+	}
+	a.granted = false
+}
+
+// grant keeps what a registrar has granted, durably before it returns. An error
+// says that it could not be kept, and nothing has changed.
+func (u *upstream) grant(a *account, b binding, d time.Duration) error {
+	expires := time.Now().Add(min(d, longestGrant))
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	if u.keeper != nil {
+		value, err := encodeAccount(a.name, b, expires)
+		if err != nil {
+			return err
+		}
+		if err := u.keeper.Save(a.token, value); err != nil {
+			return err
+		}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil
+	}
+	u.alive.hold(b.registrar) // before the old one is released: most often it is the same
+	if a.granted {
+		u.alive.release(a.registrar)
+	}
+	a.binding, a.expires, a.granted = b, expires, true
+	u.sweepAt(expires)
+	return nil
+}
+
+// forget takes an account back that the registrar has removed, durably before
+// it returns.
+func (u *upstream) forget(a *account) error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	if u.keeper != nil {
+		if err := u.keeper.Delete(a.token); err != nil {
+			return err
+		}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if a.granted {
+		u.alive.release(a.registrar)
+	}
+	a.granted, a.expires = false, time.Now()
+	u.sweepAt(a.expires)
+	return nil
+}
+
+// sweepAt sees to it that accounts which end at a time are removed soon
+// behind it: one timer serves them all. Under the lock.
+func (u *upstream) sweepAt(t time.Time) {
+	if u.closed || u.sweeper != nil && !t.Before(u.due) {
+		return
+	}
+	if u.sweeper != nil {
+		u.sweeper.Stop()
+	}
+	u.due = t
+	u.sweeper = time.AfterFunc(max(time.Until(t), sweepPause), u.sweep)
+}
+
+// sweep removes the accounts that have ended.
+func (u *upstream) sweep() {
+	now := time.Now()
+	u.mu.Lock()
+	var ended []string
+	var next time.Time
+	for _, a := range u.byToken {
+		switch {
+		case a.busy > 0:
+		case !a.expires.After(now):
+			if a.granted {
+				ended = append(ended, a.token)
+			}
+			u.remove(a)
+		case next.IsZero() || a.expires.Before(next):
+			next = a.expires
+		}
+	}
+	u.sweeper = nil
+	if !next.IsZero() {
+		u.sweepAt(next)
+	}
+	u.mu.Unlock()
+	// Their tokens never come back, so nothing is written meanwhile that this
+	// could undo.
+	if u.keeper == nil || len(ended) == 0 {
+		return
+	}
+	if err := u.keeper.Delete(ended...); err != nil {
+		u.log.Error("registrations elsewhere that have ended stay in the state file until the next start", "error", err)
 	}
 }
 
@@ -98,215 +242,61 @@ func (u *upstream) find(token string, now time.Time) (aor string, d destination,
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	a := u.byToken[token]
-	if a == nil || now.After(a.expires) {
+	if a == nil || !a.granted || now.After(a.expires) {
 		return "", destination{}, false
 	}
-	return a.aor, destination{URI: a.contact, flow: a.flow}, true
+	return a.aor, destination{URI: a.contact, flow: a.flow, routes: a.path}, true
 }
 
+// of returns what the phone at the other end of a flow has registered as an
+// address of record: on this very flow, or else from the same address.
+func (u *upstream) of(aor sip.URI, flow sip.Flow, now time.Time) (b binding, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, a := range u.byAOR[canonical(aor)] {
+		if !a.granted || now.After(a.expires) || a.flow.Listener().Name != flow.Listener().Name || a.flow.Remote().Addr() != flow.Remote().Addr() {
+			continue
+		}
+		if b, ok = a.binding, true; a.flow.Remote() == flow.Remote() {
+			break
+		}
+	}
+	return b, ok
+}
+
+// named returns the account of a token that belongs to the same registrar and
+// address of record, with its contact.
+func (u *upstream) named(token string, like accountName) (contact string, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	a := u.byToken[token]
+	if a == nil || !a.granted || a.name.registrar != like.registrar || a.name.aor != like.aor {
+		return "", false
+	}
+	return a.contact, true
+}
+
+// all returns every account of a registrar and address of record.
+func (u *upstream) all(like accountName) (out []*account) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, a := range u.byAOR[like.aor] {
+		if a.name.registrar == like.registrar {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// close ends timers and keep-alives; what is kept stays.
 func (u *upstream) close() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.closed = true
 	for _, a := range u.byToken {
 		u.remove(a)
 	}
-}
-
-// passRegister sends a REGISTER of a phone inside on to the registrar that it
-// names, with the contact led through this proxy. Challenges and their answers
-// pass unchanged: the password is between the phone and the registrar.
-//
-// Where phones have passwords here nothing is passed: who is registered
-// elsewhere has proved nothing to this proxy, and could call through it.
-func (p *Proxy) passRegister(in *sip.Incoming) {
-	if p.o.Auth != nil {
-		in.Reply(403, "Forbidden", warning("phones of this sipward have their accounts here, none elsewhere"))
-		return
+	if u.sweeper != nil {
+		u.sweeper.Stop()
 	}
-	queue := &sip.Queue{Log: p.log}
-	tx := in.Serve(queue)
-	if tx == nil {
-		return
-	}
-	hops, _ := strconv.Atoi(in.Get("Max-Forwards"))
-	if in.Get("Max-Forwards") == "" {
-		hops = 70
-	}
-	if hops <= 0 {
-		queue.Post(func() { tx.Reply(483, "") })
-		return
-	}
-	t, ok := p.o.Routes.LookupFrom(string(policy.Inside), in.To().URI.AOR())
-	if !ok || t.Side != route.Outside {
-		network, _ := in.URI.Param("transport")
-		t = route.Target{Host: in.URI.Host, Port: in.URI.Port, Network: strings.ToLower(network)}
-	}
-	select {
-	case p.registering <- struct{}{}:
-	default:
-		queue.Post(func() { tx.Reply(503, "", sip.Field{Name: "Retry-After", Value: "5"}) })
-		return
-	}
-	go func() {
-		defer func() { <-p.registering }()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		found, err := route.Resolve(ctx, p.o.Lookup, t)
-		queue.Post(func() {
-			if err != nil {
-				p.log.Info("registrar not found", "host", t.Host, "error", err)
-				tx.Reply(502, "Bad Gateway", warning("the registrar "+t.Host+" was not found"))
-				return
-			}
-			r := &registration{p: p, in: in, tx: tx, queue: queue, hops: found, host: t.Host, forwards: hops - 1, accounts: map[string]*account{}}
-			r.next()
-		})
-	}()
-}
-
-// registration is one REGISTER on its way to the registrar. It runs on its own
-// queue.
-type registration struct {
-	p        *Proxy
-	in       *sip.Incoming
-	tx       *sip.ServerTx
-	queue    *sip.Queue
-	hops     []route.Hop
-	host     string // the registrar's name, which its certificate must prove
-	forwards int
-	accounts map[string]*account // by token
-	flow     sip.Flow
-}
-
-func (r *registration) next() {
-	for len(r.hops) > 0 {
-		hop := r.hops[0]
-		r.hops = r.hops[1:]
-		l := r.p.pick(policy.Outside, hop.Network, hop.Addr.Addr())
-		if l == nil {
-			continue
-		}
-		r.flow = l.flowTo(hop, r.host)
-		req := r.request(l)
-		if req == nil {
-			r.tx.Reply(503, "", sip.Field{Name: "Retry-After", Value: "60"})
-			return
-		}
-		if err := r.p.stack.Request(sip.RequestOptions{Flow: r.flow, Message: req, Queue: r.queue, Handle: r.answered}); err == nil {
-			return
-		}
-	}
-	r.tx.Reply(502, "Bad Gateway", warning("no way to the registrar"))
-}
-
-// request is the REGISTER as it goes on.
-func (r *registration) request(l *listener) *sip.Message {
-	m := &sip.Message{Method: "REGISTER", URI: r.in.URI}
-	m.Add("Max-Forwards", strconv.Itoa(r.forwards))
-	for _, f := range r.in.Fields {
-		switch f.Name {
-		case "From", "To", "Call-ID", "CSeq", "Expires", "Authorization", "Proxy-Authorization":
-			m.Fields = append(m.Fields, f)
-		}
-	}
-	for _, v := range r.in.Values("Contact") {
-		if v == "*" {
-			m.Add("Contact", "*")
-			continue
-		}
-		c, err := sip.ParseAddress(v)
-		if err != nil {
-			continue
-		}
-		a := r.p.up.take(r.in.To().URI.AOR(), c.URI.String(), r.in.Flow)
-		if a == nil {
-			return nil
-		}
-		r.accounts[a.token] = a
-		value := "<" + l.sip.ContactURI(a.token).String() + ">"
-		for _, name := range []string{"expires", "q"} {
-			if p, ok := c.Param(name); ok {
-				value += ";" + name + "=" + p
-			}
-		}
-		m.Add("Contact", value)
-	}
-	if ua := r.p.o.UserAgent; ua != "" {
-		m.Add("User-Agent", ua)
-	}
-	return m
-}
-
-// back are the fields of an answer that the phone needs as they are.
-var back = []string{"WWW-Authenticate", "Proxy-Authenticate", "Authentication-Info", "Min-Expires", "Expires", "Date", "Retry-After", "Warning"}
-
-func (r *registration) answered(res *sip.Message, err error) {
-	switch {
-	case err != nil && len(r.hops) > 0:
-		r.next()
-		return
-	case err != nil:
-		r.p.log.Info("registrar does not answer", "registrar", r.flow.Remote(), "error", err)
-		r.tx.Reply(504, "", warning("the registrar does not answer"))
-		return
-	case res.Status < 200:
-		return
-	}
-	var fields []sip.Field
-	for _, f := range res.Fields {
-		for _, name := range back {
-			if strings.EqualFold(f.Name, name) {
-				fields = append(fields, f)
-			}
-		}
-	}
-	if res.Status < 300 {
-		fields = append(fields, r.settle(res)...)
-	}
-	r.tx.Reply(res.Status, res.Reason, fields...)
-}
-
-// settle keeps what the registrar granted, and returns the phone's contacts as
-// the phone named them.
-func (r *registration) settle(res *sip.Message) (contacts []sip.Field) {
-	granted := map[string]time.Duration{}
-	for _, v := range res.Values("Contact") {
-		c, err := sip.ParseAddress(v)
-		if err != nil {
-			continue
-		}
-		d := interval(res.Get("Expires"))
-		if e, ok := c.Param("expires"); ok {
-			d = interval(e)
-		}
-		if d < 0 {
-			d = time.Hour
-		}
-		granted[c.URI.User] = d
-	}
-	u := r.p.up
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for token, a := range r.accounts {
-		d := granted[token]
-		if d == 0 {
-			u.remove(a)
-			continue
-		}
-		d = min(d, longestGrant)
-		u.until(a, d)
-		every := keepAliveUDP
-		if r.flow.Network() != "udp" {
-			every = keepAliveTCP
-		}
-		if a.stop != nil {
-			a.stop()
-		}
-		a.stop = r.p.stack.KeepAlive(r.flow, every, nil)
-		contacts = append(contacts, sip.Field{Name: "Contact", Value: "<" + a.contact + ">;expires=" + seconds(d)})
-		if r.p.o.Registered != nil {
-			r.p.o.Registered(r.in.To().URI.AOR(), a.contact, true)
-		}
-	}
-	return contacts
 }

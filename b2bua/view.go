@@ -19,6 +19,8 @@ type View struct {
 	Reason     string    `json:"reason"`     // why this protection, in words
 	Started    time.Time `json:"started"`    // when the INVITE came
 	Legs       []LegView `json:"legs"`       // the A leg, then the B leg
+
+	callIDs [2]string // of the legs' dialogs, for CallWith
 }
 
 // LegView is one side of a call. Counters are packets and octets of RTP and

@@ -22,6 +22,7 @@ func (d *document) check(c *Config) {
 	d.checkGroups(c)
 	d.checkRegistrar(c)
 	d.checkEmergency(c)
+	d.checkTrunks(c)
 }
 
 func at(list string, i int, key string) string {
@@ -39,8 +40,16 @@ func (d *document) stands(path string) bool {
 
 func (d *document) checkListeners(c *Config) {
 	known, inside := true, false
+	outside := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Side != policy.Inside })
 	for i, l := range c.Listeners {
 		known = known && l.Side != ""
+		switch path := at("listeners", i, "accounts"); {
+		case l.Side != policy.Inside:
+		case l.Accounts == AccountsOwn && !c.Registrar.On && !d.failed("registrar") && !d.meant[".registrar"]:
+			d.fail(path, "own are those of a registrar, and there is none; add registrar, or leave this out")
+		case l.Accounts == AccountsElsewhere && !outside:
+			d.fail(path, "elsewhere is where an outside listener leads, and there is none; add one with side: outside")
+		}
 		inside = inside || l.Side == policy.Inside
 		if l.Side != policy.Inside {
 			continue
@@ -73,6 +82,14 @@ func (d *document) checkListeners(c *Config) {
 	case known && !inside:
 		d.fail("listeners", "none has side: inside, so nobody could call or be called through this sipward")
 	}
+}
+
+// PassesAccounts reports whether phones may keep accounts at other registrars: on
+// a listener that is for them, or where no phone has a password here.
+func (c *Config) PassesAccounts() bool {
+	return slices.ContainsFunc(c.Listeners, func(l Listener) bool {
+		return l.Side == policy.Inside && (l.Accounts == AccountsElsewhere || l.Accounts == "" && c.Registrar.Users == "")
+	}) && slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Side == policy.Outside })
 }
 
 // failed reports whether a key or something within it has a problem already.
@@ -154,10 +171,6 @@ func (d *document) checkRoutes(c *Config) {
 		}
 		transports[string(l.Side)] = append(transports[string(l.Side)], l.Transports...)
 	}
-	peers := map[string]bool{}
-	for _, p := range c.Peers {
-		peers[p.Name] = true
-	}
 	for i, r := range c.StaticRoutes {
 		if r.Side != "" {
 			u, err := route.ParseNextHop(r.To)
@@ -171,17 +184,24 @@ func (d *document) checkRoutes(c *Config) {
 		if r.From != "" && len(transports[r.From]) == 0 {
 			d.fail(at("routes", i, "from"), "there is no %s listener, so no call comes from there", r.From)
 		}
-		if r.Peer != "" && !peers[r.Peer] {
-			names := make([]string, 0, len(c.Peers))
-			for _, p := range c.Peers {
-				names = append(names, p.Name)
-			}
-			if len(names) == 0 {
-				d.fail(at("routes", i, "peer"), "%s is no listed peer; add it under peers", show(r.Peer))
-			} else {
-				d.unknownWord(at("routes", i, "peer"), r.Peer, names[:min(len(names), 10)])
-			}
+		if r.Peer != "" {
+			d.listedPeer(at("routes", i, "peer"), r.Peer, c)
 		}
+	}
+}
+
+// listedPeer asks that a name is one of the peers'.
+func (d *document) listedPeer(path, name string, c *Config) {
+	names := make([]string, 0, len(c.Peers))
+	for _, p := range c.Peers {
+		names = append(names, p.Name)
+	}
+	switch {
+	case slices.Contains(names, name):
+	case len(names) == 0:
+		d.fail(path, "%s is no listed peer; add it under peers", show(name))
+	default:
+		d.unknownWord(path, name, names[:min(len(names), 10)])
 	}
 }
 
@@ -212,7 +232,7 @@ func (d *document) checkPeers(c *Config) {
 		}
 	}
 	for i, l := range c.Listeners {
-		if l.Accept == AcceptPeers && !anyNetwork && !d.failed("peers") {
+		if l.Accept == AcceptPeers && !anyNetwork && !c.registers() && !d.failed("peers") {
 			d.fail(at("listeners", i, "accept"), "no listed peer has networks, and by its network alone a peer is let in; add them under peers, or write accept: anyone")
 		}
 	}

@@ -40,6 +40,12 @@ const (
 	AcceptPeers  = "peers"
 )
 
+// Values of Listener.Accounts.
+const (
+	AccountsOwn       = "own"
+	AccountsElsewhere = "elsewhere"
+)
+
 // Config is a configuration that was checked, with its defaults filled in.
 type Config struct {
 	File         string // name for messages
@@ -54,10 +60,12 @@ type Config struct {
 
 	Registrar     Registrar     // the zero value: phones cannot register
 	AliasList     []route.Alias // in their order; see Aliases
-	Emergency     Emergency     // the zero value: no call is one; see EmergencyTarget
-	TestAddresses bool          // sip:echo@... answers
-	State         string        // as written: a path, off, or "" for the default; see StateFile
-	Records       string        // folder of the record of calls, "" for none
+	Limits        Limits
+	Emergency     Emergency // the zero value: no call is one; see EmergencyTarget
+	Trunks        []Trunk   // accounts at providers
+	TestAddresses bool      // sip:echo@... and sip:sas@... answer
+	State         string    // as written: a path, off, or "" for the default; see StateFile
+	Records       string    // folder of the record of calls, "" for none
 
 	places map[string]place // of the keys
 }
@@ -78,6 +86,9 @@ type Peer struct {
 	Domains  []string        // as written
 	patterns []route.Pattern // of the domains
 	Networks []netip.Prefix
+	// Trusted peers are told who calls (RFC 3325), and are believed where they say it
+	// themselves.
+	Trusted bool
 }
 
 // Crypto holds what key exchanges may use, in order of preference.
@@ -124,6 +135,9 @@ func (c *Config) beside(folder string) {
 	}
 	if c.State != StateOff {
 		paths = append(paths, &c.State)
+	}
+	for i := range c.Trunks {
+		paths = append(paths, &c.Trunks[i].PasswordFile)
 	}
 	for i := range c.Listeners {
 		t := &c.Listeners[i].TLS
@@ -205,6 +219,16 @@ func (c *Config) PeerFor(host string, addr netip.Addr) string {
 		}
 	}
 	return ""
+}
+
+// Trusts reports whether the listed peer of that name is trusted with who calls.
+func (c *Config) Trusts(peer string) bool {
+	for i := range c.Peers {
+		if c.Peers[i].Name == peer {
+			return c.Peers[i].Trusted
+		}
+	}
+	return false
 }
 
 func bracketed(host string) string {

@@ -38,6 +38,9 @@ func TestDefaults(t *testing.T) {
 	if !slices.Equal(c.Crypto.Groups, knownGroups) || !slices.Equal(c.Crypto.Suites, commonSuites) {
 		t.Errorf("crypto %+v", c.Crypto)
 	}
+	if c.Limits != (Limits{4096, 100, 30, 10, 2}) {
+		t.Errorf("limits %+v", c.Limits)
+	}
 	if r := c.Rules; r.Inside != policy.Off || r.ListedPeers != policy.Require || r.UnknownPeers != policy.Prefer || len(r.List) != 0 {
 		t.Errorf("rules %+v", r)
 	}
@@ -53,12 +56,15 @@ func TestValues(t *testing.T) {
     accept: peers
 media:
   ports: 10000 - 10999
+limits: {calls: 10, calls_per_user: 2, calls_per_source: 1, requests_per_user: 3, requests_per_source: 1000000}
 routes:
   - {match: 0100, from: inside, to: "sip:*@b.example;transport=udp", side: outside, peer: b}
 peers:
   - name: b
     domains: [b.example, "*.b.example"]
     networks: [192.0.2.0/24]
+    trusted: true
+  - {name: c, domains: [c.example]}
 policy:
   inside: refuse
   listed_peers: prefer
@@ -84,6 +90,12 @@ log: {level: debug, format: json}
 	}
 	if c.Media != (Media{10000, 10999}) || c.Log != (Log{"debug", "json"}) || c.API.TokenFile != "token" || c.API.Listen.String() != "192.0.2.7:443" {
 		t.Errorf("%+v", c)
+	}
+	if c.Limits != (Limits{10, 2, 1, 3, 1000000}) {
+		t.Errorf("limits %+v", c.Limits)
+	}
+	if !c.Trusts("b") || c.Trusts("c") || c.Trusts("d") || c.Trusts("") {
+		t.Error("the wrong peers are trusted")
 	}
 	if !slices.Equal(c.Crypto.Groups, []string{"x25519"}) || !slices.Equal(c.Crypto.Suites, []string{"AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"}) {
 		t.Errorf("%+v", c.Crypto)
@@ -118,7 +130,7 @@ log: {level: debug, format: json}
 
 func TestEmptySectionsAreDefaults(t *testing.T) {
 	t.Parallel()
-	c := mustParse(t, minimal+"media:\nroutes:\npeers:\npolicy:\n  rules:\ncrypto:\napi:\nlog:\n")
+	c := mustParse(t, minimal+"media:\nroutes:\npeers:\npolicy:\n  rules:\ncrypto:\napi:\nlog:\nlimits:\n")
 	if c.Media.PortMin != 20000 || len(c.StaticRoutes) != 0 || c.Log.Level != "info" {
 		t.Errorf("%+v", c)
 	}

@@ -21,7 +21,7 @@ var (
 // unless decode found no keys at all.
 func (d *document) decode(top value, c *Config) bool {
 	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log",
-		"registrar", "aliases", "emergency", "test_addresses", "state", "records")
+		"registrar", "aliases", "emergency", "trunks", "test_addresses", "state", "records", "limits")
 	if f == nil {
 		return false
 	}
@@ -44,6 +44,10 @@ func (d *document) decode(top value, c *Config) bool {
 		c.AliasList = append(c.AliasList, d.alias(v))
 	}
 	d.emergency(f["emergency"], c)
+	d.limits(f["limits"], c)
+	for _, v := range d.elements(f, "trunks") {
+		c.Trunks = append(c.Trunks, d.trunk(v))
+	}
 	if v, ok := f["test_addresses"]; ok {
 		c.TestAddresses = d.boolean(v)
 	}
@@ -216,7 +220,7 @@ func (d *document) pattern(v value) route.Pattern {
 
 func (d *document) peer(v value) Peer {
 	var p Peer
-	f := d.mapping(v, "name", "domains", "networks")
+	f := d.mapping(v, "name", "domains", "networks", "trusted")
 	if f == nil {
 		return p
 	}
@@ -232,6 +236,9 @@ func (d *document) peer(v value) Peer {
 		p.Domains, p.patterns = append(p.Domains, s), append(p.patterns, pattern)
 	}
 	p.Networks = d.networks(f)
+	if t, ok := f["trusted"]; ok {
+		p.Trusted = d.boolean(t)
+	}
 	if len(items) == 0 && len(p.Networks) == 0 && !d.failed(v.path) {
 		d.fail(v.path, "has neither domains nor networks; by one of them a peer is known")
 	}

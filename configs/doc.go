@@ -15,6 +15,8 @@
 //	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, ca: ca.pem, port: 5061} # the last three may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback
 //	    accept: anyone         # outside: anyone (the default) | peers
+//	    accounts: own          # inside: own | elsewhere, where its phones have their accounts; left out: own where
+//	                           # registrar has users, else both
 //	media:
 //	  ports: 20000-29999       # the default
 //	registrar:                 # none by default: phones cannot register
@@ -30,17 +32,41 @@
 //	  numbers: [110, 112]
 //	  to: sip:192.0.2.8        # as in routes
 //	  side: inside             # where that is; left out: inside where a network of a listener there holds it
-//	test_addresses: false      # true: sip:echo@... plays back what it hears
+//	trunks:                    # none by default: accounts at providers, shared by the phones
+//	  - peer: provider         # the listed peer that the provider is; one trunk each
+//	    server: sip:sip.provider.example;transport=tcp # where it is: as in routes, without a user
+//	    register: true         # the default; false: the provider knows this sipward by its address
+//	    user: "4930123"        # the account; name@domain where that is not the server's
+//	    auth_user: c4711       # that the password is for; left out: the user
+//	    password_file: secret  # a file with the password in its first line; or password: ...
+//	    realm: provider.example # the only one that is answered; left out: any
+//	    expires: 10m           # the default: what is asked for; a provider may grant less
+//	    from: "+4930123"       # the main number, or an address; left out: the user
+//	    identity: from         # where the caller's number stands: from (the default),
+//	                           # ppi or pai (P-Preferred-Identity, P-Asserted-Identity; the main number is in From)
+//	    numbers:               # ways to write them, the first that matches counts: a number or
+//	                           # its beginning and end around one star, which stands for the rest in "to" too
+//	      called: [{match: "00*", to: "+*"}, {match: "0*", to: "+49*"}] # of calls to the provider
+//	      callers: [{match: alice, to: "+4930123100"}] # shown for a phone's user; left out, and where none matches: from
+//	      incoming: [{match: "49*", to: "+49*"}] # that its calls are for, before aliases
+//	test_addresses: false      # true: sip:echo@... plays back what it hears, sip:sas@... reads out the code of the call
 //	routes:                    # none by default; the first that matches counts
 //	  - match: "*@b.example"   # a pattern of package route
 //	    from: inside           # inside | outside; left out: calls from both
 //	    to: sip:192.0.2.9;transport=tcp
-//	    side: outside          # inside | outside
+//	    side: outside          # inside | outside; to a trunk's peer needs from: inside
 //	    peer: b                # outside: the listed peer that answers there
 //	peers:                     # none by default
 //	  - name: b
 //	    domains: [b.example]   # domains or networks, or both
 //	    networks: [198.51.100.0/24]
+//	    trusted: false         # true: who calls is told to it and believed from it (RFC 3325)
+//	limits:                    # emergency calls are under none of them
+//	  calls: 4096              # at once
+//	  calls_per_user: 100      # at once, of one account, or without passwords of one From at one address
+//	  calls_per_source: 30     # at once, of one address outside that is no listed peer's
+//	  requests_per_user: 10    # INVITE and REGISTER a second; what was not used for 10 seconds is saved up
+//	  requests_per_source: 2   # INVITE a second, likewise
 //	policy:                    # see package policy
 //	  inside: off
 //	  listed_peers: require

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
 )
 
 // FuzzParse holds what Parse accepts against what the rest of the program relies
@@ -53,6 +54,17 @@ func FuzzParse(f *testing.F) {
 		}
 		c.Routes() // panics over a route that was not checked
 		c.Aliases()
+		for _, trunk := range c.Trunks {
+			for _, list := range [][]route.Rewrite{trunk.Called, trunk.Callers, trunk.Incoming} {
+				if _, err := route.NewRewrites(list); err != nil {
+					t.Error(err)
+				}
+			}
+			from, err := route.ParseNextHop(trunk.From)
+			if _, err2 := route.ParseNextHop(trunk.Server); err != nil || err2 != nil || from.User == "" || trunk.Register && (trunk.User == "" || trunk.AuthUser == "") {
+				t.Errorf("trunk %+v: %v, %v", trunk, err, err2)
+			}
+		}
 		for _, w := range c.Warnings() {
 			if !w.Warning || w.Line == 0 || strings.ContainsAny(w.String(), "\n\r\x00\x1b") {
 				t.Errorf("warning %q", w)

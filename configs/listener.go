@@ -18,6 +18,7 @@ type Listener struct {
 	TLS        TLS
 	Networks   []netip.Prefix // inside: who may use it; never empty there
 	Accept     string         // outside: AcceptAnyone or AcceptPeers
+	Accounts   string         // inside: AccountsOwn or AccountsElsewhere; "": either, which only phones without passwords here may
 }
 
 // TLS is what a listener with the transport tls shows to its clients.
@@ -45,7 +46,7 @@ var transports = []string{"udp", "tcp", tlsTransport}
 
 func (d *document) listener(v value) Listener {
 	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone}
-	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept")
+	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts")
 	if f == nil {
 		return l
 	}
@@ -78,6 +79,12 @@ func (d *document) listener(v value) Listener {
 		l.Accept = d.word(a, AcceptAnyone, AcceptPeers)
 		if l.Side == policy.Inside {
 			d.fail(a.path, "is for outside listeners; an inside one has networks")
+		}
+	}
+	if a, ok := f["accounts"]; ok {
+		l.Accounts = d.word(a, AccountsOwn, AccountsElsewhere)
+		if l.Side == policy.Outside {
+			d.fail(a.path, "is for inside listeners: nobody has an account for an outside one")
 		}
 	}
 	if l.Side == policy.Inside {

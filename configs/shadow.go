@@ -18,6 +18,7 @@ func (c *Config) Warnings() Errors {
 	w.aliases()
 	w.routes()
 	w.rules()
+	w.trunks()
 	w.found.Sort()
 	return w.found
 }

@@ -10,18 +10,19 @@ import (
 	"github.com/sipward/sipward/b2bua"
 )
 
-// routes binds paths to answers. guard has checked who asks and that it is a
-// GET or HEAD; a GET pattern matches both.
+// routes binds paths to answers. guard has checked who asks, and the method; a
+// GET pattern matches HEAD as well.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/calls", s.getCalls)
 	mux.HandleFunc("GET /api/calls/{id}", s.getCall)
 	mux.HandleFunc("GET /api/events", s.getEvents)
 	mux.HandleFunc("GET /api/status", s.getStatus)
+	mux.HandleFunc("POST "+unblockPath, s.postUnblock)
 	mux.HandleFunc("GET "+healthPath, getHealth)
 	mux.Handle("GET /metrics", s.metrics.handler(s.log))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "no such path; there are /api/calls, /api/calls/{id}, /api/events, /api/status, /healthz and /metrics")
+		writeError(w, http.StatusNotFound, "no such path; there are /api/calls, /api/calls/{id}, /api/events, /api/status, /api/unblock, /healthz and /metrics")
 	})
 	return mux
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -90,6 +92,33 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
+// Unblock lets a source, the zero Addr every one, try again at once, where user is
+// not "" as that user alone. It returns how many were blocked.
+func (c *Client) Unblock(ctx context.Context, source netip.Addr, user string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	q := unblockQuestion{Source: "all", User: user}
+	if source.IsValid() {
+		q.Source = source.String()
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+unblockPath, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.do(req, "application/json")
+	if err != nil {
+		return 0, err
+	}
+	var a unblockAnswer
+	err = c.decode(resp, &a)
+	return a.Freed, err
+}
+
 // read asks for a path and decodes the answer.
 func (c *Client) read(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
@@ -98,6 +127,11 @@ func (c *Client) read(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
+	return c.decode(resp, into)
+}
+
+// decode reads a JSON answer and closes it.
+func (c *Client) decode(resp *http.Response, into any) error {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
@@ -188,13 +222,18 @@ func (c *Client) get(ctx context.Context, path, mediaType string) (*http.Respons
 	if err != nil {
 		return nil, err
 	}
+	return c.do(req, mediaType)
+}
+
+// do sends a request, with the token. What holds for get holds for it.
+func (c *Client) do(req *http.Request, mediaType string) (*http.Response, error) {
 	req.Header.Set("Accept", mediaType)
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.connectError(ctx, err)
+		return nil, c.connectError(req.Context(), err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()

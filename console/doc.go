@@ -1,10 +1,14 @@
 // Package console is what people and programs see of a running sipward: an
-// HTTP interface that only reads, and the client that the command line uses.
+// HTTP interface that reads, but for one path, and the client that the command
+// line uses.
 //
 //	GET /api/calls        the live calls, a JSON array of b2bua.View, oldest first
 //	GET /api/calls/{id}   one of them; 404 when there is none
 //	GET /api/events       what happens to calls, as server-sent events
-//	GET /api/status       how the sipward is: version, listeners, phones, calls by protection
+//	GET /api/status       how the sipward is: version, listeners, phones, trunks, calls by protection,
+//	                      and who is blocked: source, user, why, how often, until when
+//	POST /api/unblock     {"source":"192.0.2.9","user":"alice"} lets them try again at once; "all" stands
+//	                      for every source, no user for every user; answers {"freed":1}
 //	GET /healthz          {"status":"ok"} while the server answers; needs no token
 //	GET /metrics          figures for Prometheus
 //
@@ -37,7 +41,8 @@
 // it (Authorization: Bearer, RFC 6750 section 2.1). The browser of a person on
 // this machine is also a program of this machine and runs the code of
 // strangers: requests whose Host is not a name of this server (DNS rebinding)
-// or that a page of another origin makes are refused.
+// or that a page of another origin makes are refused, and a POST is
+// application/json, which such a page cannot send unasked.
 //
 // The server speaks HTTP without TLS. Beyond loopback, the token and who calls
 // whom cross the wire in the clear unless a reverse proxy or a tunnel

@@ -3,6 +3,7 @@ package console
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,12 +25,13 @@ type refusal struct {
 var (
 	refusedHost   = refusal{"host", http.StatusMisdirectedRequest, "the Host of this request is not a name of this console"}
 	refusedOrigin = refusal{"origin", http.StatusForbidden, "requests from pages of another origin are refused"}
-	refusedMethod = refusal{"method", http.StatusMethodNotAllowed, "only GET and HEAD are answered"}
+	refusedMethod = refusal{"method", http.StatusMethodNotAllowed, "only GET and HEAD are answered, and at " + unblockPath + " POST"}
+	refusedType   = refusal{"type", http.StatusUnsupportedMediaType, "a POST is application/json here"}
 	refusedBody   = refusal{"body", http.StatusBadRequest, "a request has no body here"}
 	refusedToken  = refusal{"token", http.StatusUnauthorized, "this console needs its token: Authorization: Bearer <token>"}
 )
 
-var refusals = []refusal{refusedHost, refusedOrigin, refusedMethod, refusedBody, refusedToken}
+var refusals = []refusal{refusedHost, refusedOrigin, refusedMethod, refusedType, refusedBody, refusedToken}
 
 // guard lets only requests through that may be answered. It stands before the
 // routes, so that a path added there is closed until it is opened here.
@@ -46,10 +48,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.refuse(w, r, refusedHost)
 		case !sameOrigin(r):
 			s.refuse(w, r, refusedOrigin)
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		case r.URL.Path == unblockPath && r.Method != http.MethodPost:
+			h.Set("Allow", http.MethodPost)
+			s.refuse(w, r, refusedMethod)
+		case r.URL.Path != unblockPath && r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
 			s.refuse(w, r, refusedMethod)
-		case r.ContentLength != 0:
+		case r.Method == http.MethodPost && !isJSON(r):
+			s.refuse(w, r, refusedType)
+		case r.Method != http.MethodPost && r.ContentLength != 0:
 			s.refuse(w, r, refusedBody)
 		case r.URL.Path != healthPath && !s.authorized(r):
 			h.Set("WWW-Authenticate", `Bearer realm="sipward"`)
@@ -139,6 +146,17 @@ func withPort(host, scheme string) string {
 		port = map[string]string{"http": "80", "https": "443"}[scheme]
 	}
 	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// isJSON reports whether the body is said to be JSON. A page of another origin
+// cannot have a browser say so unless this server allows it, which it never does.
+func isJSON(r *http.Request) bool {
+	types := r.Header.Values("Content-Type")
+	if len(types) != 1 {
+		return false
+	}
+	mediaType, _, err := mime.ParseMediaType(types[0])
+	return err == nil && mediaType == "application/json"
 }
 
 // authorized reports whether the request carries the token, or none is needed.

@@ -12,13 +12,15 @@ import (
 // maxScrapes bounds the scrapes that are answered at once.
 const maxScrapes = 4
 
-// Counters are figures since the process began, but for CallsActive.
+// Counters are figures since the process began, but for CallsActive and
+// Subscriptions.
 type Counters struct {
 	CallsTotal        uint64 // calls that began
 	CallsProtected    uint64 // of them, those whose media was protected
 	CallsRefused      uint64 // by policy
 	CallsFailed       uint64 // ended by an error before or during the call
 	CallsActive       int    // calls now
+	Subscriptions     int    // that hold now
 	StrangersAnswered uint64 // requests of strangers that got the one answer
 	StrangersDropped  uint64 // requests of strangers beyond the rate limit
 	MessagesMalformed uint64 // SIP messages that could not be read
@@ -86,6 +88,7 @@ var counterDescs = []struct {
 	{plain("sipward_calls_refused_total", "Calls that policy refused."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.CallsRefused) }},
 	{plain("sipward_calls_failed_total", "Calls that an error ended."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.CallsFailed) }},
 	{plain("sipward_calls_active", "Calls now."), prometheus.GaugeValue, func(c Counters) float64 { return float64(c.CallsActive) }},
+	{plain("sipward_subscriptions", "Subscriptions that are carried now."), prometheus.GaugeValue, func(c Counters) float64 { return float64(c.Subscriptions) }},
 	{plain("sipward_strangers_answered_total", "Requests of strangers that were answered."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.StrangersAnswered) }},
 	{plain("sipward_strangers_dropped_total", "Requests of strangers dropped beyond the rate limit."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.StrangersDropped) }},
 	{plain("sipward_messages_malformed_total", "SIP messages that could not be read."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.MessagesMalformed) }},

@@ -45,6 +45,9 @@ type Options struct {
 	Source   Source          // required
 	Counters func() Counters // nil: /metrics leaves these figures out
 	Status   func() Status   // nil: /api/status answers 404
+	// Unblock lets a source try again, the zero Addr every one, and says how many
+	// entries of Status.Blocked that took away. nil: /api/unblock answers 404.
+	Unblock func(source netip.Addr, user string) int
 	// Listen is the configured address host:port. The server does not open
 	// it; it judges it, and takes its host as one of its own names.
 	Listen string
@@ -67,6 +70,7 @@ type Server struct {
 	hasToken bool
 	metrics  *metrics
 	status   func() Status
+	unblock  func(source netip.Addr, user string) int
 
 	mu       sync.Mutex
 	stopping bool
@@ -81,7 +85,7 @@ func New(o Options) (*Server, error) {
 	if o.Source == nil {
 		return nil, errors.New("console: no source of calls")
 	}
-	s := &Server{source: o.Source, status: o.Status, log: o.Log, names: map[string]bool{}, stop: make(chan struct{})}
+	s := &Server{source: o.Source, status: o.Status, unblock: o.Unblock, log: o.Log, names: map[string]bool{}, stop: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

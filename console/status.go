@@ -9,14 +9,15 @@ import (
 
 // Status is how a sipward is at one moment.
 type Status struct {
-	Version   string           `json:"version"`
-	Started   time.Time        `json:"started"`
-	Uptime    int64            `json:"uptime"`     // seconds; the server sets it
-	Listeners []ListenerStatus `json:"listeners"`  // never null
-	Phones    *int             `json:"phones"`     // contacts that are registered now; null where none can register
-	Calls     map[string]int   `json:"calls"`      // live calls by protection, those of 0 included; the server sets it
-	Blocked   []b2bua.Blocked  `json:"blocked"`    // sources that get no answers after wrong passwords; never null
-	StateFile string           `json:"state_file"` // "" where nothing is kept over a restart
+	Version   string              `json:"version"`
+	Started   time.Time           `json:"started"`
+	Uptime    int64               `json:"uptime"`     // seconds; the server sets it
+	Listeners []ListenerStatus    `json:"listeners"`  // never null
+	Phones    *int                `json:"phones"`     // contacts that are registered now; null where none can register
+	Calls     map[string]int      `json:"calls"`      // live calls by protection, those of 0 included; the server sets it
+	Blocked   []b2bua.Blocked     `json:"blocked"`    // who gets no answers, and why; never null
+	Trunks    []b2bua.TrunkStatus `json:"trunks"`     // accounts at providers in the order of the configuration; never null
+	StateFile string              `json:"state_file"` // "" where nothing is kept over a restart
 }
 
 // ListenerStatus is one socket that takes SIP messages.
@@ -49,6 +50,9 @@ func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) {
 	}
 	if now.Blocked == nil {
 		now.Blocked = []b2bua.Blocked{}
+	}
+	if now.Trunks == nil {
+		now.Trunks = []b2bua.TrunkStatus{}
 	}
 	writeJSON(w, http.StatusOK, now)
 }

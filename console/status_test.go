@@ -2,7 +2,6 @@ package console
 
 import (
 	"encoding/json"
-	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -20,7 +19,8 @@ func TestStatus(t *testing.T) {
 	given := Status{
 		Version: "v1", Started: began, Phones: &phones, StateFile: "/var/lib/sipward/state.db",
 		Listeners: []ListenerStatus{{Name: "office", Side: "inside", Network: "udp", Address: "192.0.2.1:5062", Advertise: "203.0.113.5:5062"}},
-		Blocked:   []b2bua.Blocked{{Source: netip.MustParseAddr("192.0.2.9"), Until: began.Add(2 * time.Hour), Wrong: 5}},
+		Blocked:   []b2bua.Blocked{{Source: "192.0.2.9", User: "carol", Why: "wrong passwords", Until: began.Add(2 * time.Hour), Count: 5}},
+		Trunks:    []b2bua.TrunkStatus{{Peer: "provider", State: "refused", Reason: "403", Retry: time.Unix(4000000000, 0).UTC()}},
 		Calls:     map[string]int{"srtp": 99}, // the server knows better
 	}
 	_, base := serve(t, Options{Source: newFakeSource(view("a", 0), plain, unheardOf), Status: func() Status { return given }, Token: testToken})

@@ -7,7 +7,10 @@
 //	Mitm    the same wire with a man in the middle on it, who answers both sides
 //	        with keys of his own
 //	Echo    a test address: whoever calls it hears himself
+//	Speaker another one: whoever calls it hears the code of the call
+//	FarEnd  a sipward with both behind it, for calls of one person alone
 //	Run     two phones, two sipwards and a wire put together for one call
+//	RunAlone  one phone, a sipward and a far end
 //
 // Phones and wires open their sockets through a [Network]: the machine's
 // loopback ([System]) or one in memory (package memnet), which is what makes a

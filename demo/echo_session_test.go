@@ -36,7 +36,7 @@ type prober struct {
 
 var proberAddr = netip.MustParseAddr("192.0.2.7")
 
-func newProber(t *testing.T, n Network, e *Echo) *prober {
+func newProber(t *testing.T, n Network, e *machine) *prober {
 	t.Helper()
 	p := &prober{t: t, n: n, responses: make(chan *sip.Message, 16), ended: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{})
@@ -165,7 +165,7 @@ func mediaOf(t *testing.T, res *sip.Message) []sdp.Media {
 
 func TestEchoMirrorsAnyCodec(t *testing.T) {
 	withEcho(t, EchoOptions{}, func(t *testing.T, n Network, e *Echo) {
-		p := newProber(t, n, e)
+		p := newProber(t, n, e.machine)
 		defer p.close()
 		audio := []string{"m=audio 4000 RTP/AVPF 111 9 101", "a=rtpmap:111 opus/48000/2", "a=fmtp:111 useinbandfec=1", "a=rtpmap:9 G722/8000",
 			"a=rtpmap:101 telephone-event/8000", "a=ptime:40", "a=candidate:1 1 udp 1 192.0.2.7 4000 typ host", "a=extmap:1 urn:x", "a=x-odd:1"}
@@ -232,7 +232,7 @@ func TestEchoMirrorsAnyCodec(t *testing.T) {
 // that the description does not name is still the caller.
 func TestEchoHearsItsCallerOnly(t *testing.T) {
 	withEcho(t, EchoOptions{}, func(t *testing.T, n Network, e *Echo) {
-		p := newProber(t, n, e)
+		p := newProber(t, n, e.machine)
 		defer p.close()
 		line := mediaOf(t, p.dial(sdpType, offerAt("192.0.2.7", "m=audio 4000 RTP/AVP 0")))[0]
 		stranger, other := p.socket(netip.MustParseAddrPort("192.0.2.8:4000")), p.socket(netip.AddrPortFrom(proberAddr, 4010))
@@ -262,7 +262,7 @@ func TestEchoHearsItsCallerOnly(t *testing.T) {
 // flooder's to use.
 func TestEchoBoundsAFlood(t *testing.T) {
 	withEcho(t, EchoOptions{}, func(t *testing.T, n Network, e *Echo) {
-		p := newProber(t, n, e)
+		p := newProber(t, n, e.machine)
 		defer p.close()
 		line := mediaOf(t, p.dial(sdpType, offerAt("192.0.2.7", "m=audio 4000 RTP/AVP 0")))[0]
 		sent, back := 0, 0
@@ -285,7 +285,7 @@ func TestEchoBoundsAFlood(t *testing.T) {
 
 func TestEchoAnswersChanges(t *testing.T) {
 	withEcho(t, EchoOptions{}, func(t *testing.T, n Network, e *Echo) {
-		p := newProber(t, n, e)
+		p := newProber(t, n, e.machine)
 		defer p.close()
 		line := mediaOf(t, p.dial(sdpType, offerAt("192.0.2.7", "m=audio 4000 RTP/AVP 8 0")))[0]
 		sound := packet(8, false, 1, 2, 3, []byte("sound"))
@@ -390,7 +390,7 @@ func TestEchoRefusesAndAnswersOutsideCalls(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withEcho(t, EchoOptions{}, func(t *testing.T, n Network, e *Echo) {
-				p := newProber(t, n, e)
+				p := newProber(t, n, e.machine)
 				defer p.close()
 				res := p.dial(c.kind, c.body, c.fields...)
 				if res.Status != c.status {
@@ -407,7 +407,7 @@ func TestEchoRefusesAndAnswersOutsideCalls(t *testing.T) {
 	for method, status := range map[string]string{"OPTIONS": "200", "CANCEL": "481", "BYE": "481", "MESSAGE": "405", "REGISTER": "405"} {
 		t.Run(method, func(t *testing.T) {
 			withEcho(t, EchoOptions{}, func(t *testing.T, n Network, e *Echo) {
-				p := newProber(t, n, e)
+				p := newProber(t, n, e.machine)
 				defer p.close()
 				tag := map[bool]string{true: ";tag=x"}[method == "BYE"]
 				text := fmt.Sprintf("%s sip:echo@x SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7:4000;branch=z9hG4bKa\r\nMax-Forwards: 70\r\nFrom: <sip:p@x>;tag=a\r\nTo: <sip:echo@x>%s\r\n"+
@@ -427,7 +427,7 @@ func TestEchoRefusesAndAnswersOutsideCalls(t *testing.T) {
 // An offer that is left unanswered in the ACK ends the call.
 func TestEchoWantsAnAnswer(t *testing.T) {
 	withEcho(t, EchoOptions{}, func(t *testing.T, n Network, e *Echo) {
-		p := newProber(t, n, e)
+		p := newProber(t, n, e.machine)
 		defer p.close()
 		lines := mediaOf(t, p.dial("", ""))
 		if len(lines) != 1 || !slices.Equal(lines[0].Formats, []string{"0", "8"}) || lines[0].Direction != "sendrecv" {
@@ -509,7 +509,7 @@ func FuzzEchoMirror(f *testing.F) {
 			t.Errorf("sends to %+v, held %v", to, held)
 		}
 		direction := mirroredDirection(m.audio())
-		text := string(originated(m.describe(own, direction), own.Addr(), 1, 1))
+		text := string(originated(echoUser, m.describe(echoUser, own, direction), own.Addr(), 1, 1))
 		if n := 5 + len(m.lines) + len(m.attributes) + 1; strings.Count(text, "\r\n") != n || strings.Count(text, "\r") != n || strings.Count(text, "\n") != n {
 			t.Errorf("not %d lines:\n%q", n, text)
 		}

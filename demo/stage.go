@@ -112,7 +112,7 @@ func newStage(p plan) (s *stage, err error) {
 
 // newWard starts a sipward with one inside and one outside listener and one
 // listed peer, which is behind the wire.
-func newWard(p plan, name string, inside, outside, wire netip.Addr, peer string, r route.Route) (w *ward, err error) {
+func newWard(p plan, name string, inside, outside, wire netip.Addr, peer string, routes ...route.Route) (w *ward, err error) {
 	w = &ward{}
 	var opened []io.Closer
 	defer func() {
@@ -123,7 +123,7 @@ func newWard(p plan, name string, inside, outside, wire netip.Addr, peer string,
 			err = fmt.Errorf("demo: %s: %w", name, err)
 		}
 	}()
-	table, err := route.NewTable([]route.Route{r})
+	table, err := route.NewTable(routes)
 	if err != nil {
 		return nil, err
 	}

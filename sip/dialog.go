@@ -2,7 +2,6 @@ package sip
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 )
@@ -65,6 +64,25 @@ type Dialog struct {
 	replaced  bool   // the Call-ID belongs to a newer INVITE
 	clients   []*clientTx
 	servers   []*ServerTx
+	prove     Prover
+}
+
+// Prover answers the question for a password (401 or 407) that a request of a
+// dialog met with: with the field that the request carries when it is sent
+// again, or with false where there is no answer.
+type Prover func(request, question *Message) (Field, bool)
+
+// SetProver lets p answer questions for a password to requests of [Dialog.Do]
+// and [Dialog.Bye], each of which is sent once more at most. The initial INVITE
+// is its user's to send again, as a new one. It must be called on the queue.
+func (d *Dialog) SetProver(p Prover) { d.prove = p }
+
+// proof returns the answer to a response that asks for a password.
+func (d *Dialog) proof(req, res *Message) (Field, bool) {
+	if d.prove == nil || res == nil || res.Status != 401 && res.Status != 407 {
+		return Field{}, false
+	}
+	return d.prove(req, res)
 }
 
 // peer is the far end of a dialog: what a request to it needs.
@@ -83,9 +101,10 @@ type sentAck struct {
 
 // Dial holds what an INVITE needs.
 type Dial struct {
-	Flow        Flow    // where it is sent
-	URI         URI     // the Request-URI
-	From, To    Address // without tags
+	Flow        Flow     // where it is sent
+	URI         URI      // the Request-URI
+	Routes      []string // Route fields of the INVITE, which Flow leads to; the dialog's own follow from its 2xx
+	From, To    Address  // without tags
 	ContactUser string
 	MaxForwards int
 	Fields      []Field
@@ -101,7 +120,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
 		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, contact: o.Flow.listener.ContactURI(o.ContactUser)}
 	d.local = o.From.WithTag(d.localTag)
-	d.peer = peer{address: o.To.WithTag(""), target: o.URI, flow: o.Flow}
+	d.peer = peer{address: o.To.WithTag(""), target: o.URI, routes: o.Routes, flow: o.Flow}
 	if !s.register(d) {
 		return nil, ErrTransport
 	}
@@ -183,22 +202,7 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 // the remote target where that is an address, else to where the peer was last
 // heard from. A connection that still stands is kept. Over TLS the peer must
 // prove the name under which it was called, whatever address it has now.
-func (d *Dialog) hop(p *peer) Flow {
-	next := p.target
-	if len(p.routes) > 0 {
-		if a, err := ParseAddress(p.routes[0]); err == nil {
-			next = a.URI
-		}
-	}
-	if p.flow.conn != nil && !p.flow.conn.isClosed() {
-		return p.flow
-	}
-	addr, ok := next.Addr()
-	if !ok || addr.Is4() != p.flow.listener.local.Addr().Is4() {
-		return p.flow
-	}
-	return p.flow.listener.FlowTo(netip.AddrPortFrom(addr, uint16(next.Port)), d.name)
-}
+func (d *Dialog) hop(p *peer) Flow { return p.flow.Toward(p.target, p.routes, d.name) }
 
 func (d *Dialog) receive(flow Flow, m *Message) {
 	if d.replaced {

@@ -1,9 +1,16 @@
 package sip
 
+import "slices"
+
 // Do sends a request within the dialog. handle gets provisional responses and
 // one final response or error; for an INVITE that was accepted, Ack must
 // follow. An INVITE while another one is pending fails with ErrPending.
 func (d *Dialog) Do(method, contentType string, body []byte, handle func(*Message, error), fields ...Field) {
+	d.do(false, method, contentType, body, handle, fields...)
+}
+
+// do is Do; proved says that the request answers a question for a password.
+func (d *Dialog) do(proved bool, method, contentType string, body []byte, handle func(*Message, error), fields ...Field) {
 	if d.ended {
 		handle(nil, ErrTransport)
 		return
@@ -23,6 +30,13 @@ func (d *Dialog) Do(method, contentType string, body []byte, handle func(*Messag
 	over := false
 	var t *clientTx
 	t = d.newClientTx(req, branch, flow, func(res *Message, err error) {
+		if !proved && !over && !d.ended {
+			if f, ok := d.proof(req, res); ok {
+				over = true
+				d.do(true, method, contentType, body, handle, append(slices.Clone(fields), f)...)
+				return
+			}
+		}
 		accepted := res != nil && res.Status >= 200 && res.Status < 300
 		if accepted && method == "INVITE" {
 			if a := t.ackTo(d.peer.address.Tag()); a != nil {
@@ -40,7 +54,7 @@ func (d *Dialog) Do(method, contentType string, body []byte, handle func(*Messag
 		if accepted && (method == "INVITE" || method == "UPDATE") {
 			d.peer.target = contactOf(res, d.peer.target)
 		}
-		if res != nil && (res.Status == 481 || res.Status == 408) && !d.ended {
+		if res != nil && (res.Status == 481 || res.Status == 408) && method != "BYE" && !d.ended {
 			// RFC 3261 section 12.2.1.2: the far end has lost the dialog, which
 			// the handler sees by Ended.
 			d.Bye(nil)
@@ -61,12 +75,19 @@ func (d *Dialog) Bye(done func(), fields ...Field) {
 		done()
 		return
 	}
-	send := func() {
+	var send func(proved bool, fields []Field)
+	send = func(proved bool, fields []Field) {
 		d.localSeq++
 		flow := d.hop(&d.peer)
 		req, branch := d.request("BYE", d.localSeq, &d.peer, flow)
 		req.Fields = append(req.Fields, fields...)
 		d.newClientTx(req, branch, flow, func(res *Message, err error) {
+			if !proved {
+				if f, ok := d.proof(req, res); ok {
+					send(true, append(slices.Clone(fields), f))
+					return
+				}
+			}
 			if err != nil || res.Status >= 200 {
 				done()
 			}
@@ -79,7 +100,7 @@ func (d *Dialog) Bye(done func(), fields ...Field) {
 	}
 	d.ended = true
 	d.bound()
-	d.byeDue = send
+	d.byeDue = func() { send(false, fields) }
 	if t := d.initial; t == nil || t.state != txAccepted || t.acked {
 		d.sendDueBye()
 	}

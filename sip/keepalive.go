@@ -23,7 +23,7 @@ var keepAlive = []byte("\r\n\r\n")
 // on which nothing at all came within 10 s of a keep-alive is closed.
 //
 // lost, where given, is told of each kept connection that has ended, with
-// ErrNoPong where that was why; it runs on a goroutine of its own. After stop
+// ErrNoPong where that was why, also before the first keep-alive; it runs on a goroutine of its own. After stop
 // it is not called any more, and nothing is sent.
 func (s *Stack) KeepAlive(flow Flow, interval time.Duration, lost func(error)) (stop func()) {
 	k := &keeper{flow: flow, interval: max(interval, time.Second), lost: lost, stopped: make(chan struct{})}
@@ -57,6 +57,11 @@ func (k *keeper) run(done <-chan struct{}) {
 		pong  <-chan time.Time
 		reads uint64 // before the keep-alive that waits for its pong
 	)
+	if k.flow.reliable() {
+		if c := k.standing(); c != nil {
+			conn, ended = c, c.done
+		}
+	}
 	for {
 		select {
 		case <-done:
@@ -94,16 +99,20 @@ func (k *keeper) ping() (c *streamConn, reads uint64) {
 		l.packet.WriteTo(keepAlive, net.UDPAddrFromAddrPort(k.flow.remote))
 		return nil, 0
 	}
-	c = k.flow.conn
-	if c == nil || c.isClosed() {
-		c = l.streams.standing(peerKey{k.flow.remote, k.flow.name})
-	}
-	if c != nil {
+	if c = k.standing(); c != nil {
 		reads = c.reads.Load()
 		c.pinged.Store(true)
 		c.send(outgoing{b: keepAlive})
 	}
 	return c, reads
+}
+
+// standing returns the connection that the flow has now, or nil.
+func (k *keeper) standing() *streamConn {
+	if c := k.flow.conn; c != nil && !c.isClosed() {
+		return c
+	}
+	return k.flow.listener.streams.standing(peerKey{k.flow.remote, k.flow.name})
 }
 
 func closed(c <-chan struct{}) bool {

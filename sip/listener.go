@@ -166,6 +166,30 @@ func (f Flow) Network() string {
 	return f.listener.Network
 }
 
+// Name returns whom the peer must prove to be over TLS; "" stands for its
+// address.
+func (f Flow) Name() string { return f.name }
+
+// Toward returns the path of a request within a dialog whose far end was last
+// heard from on this flow: to the first route or the remote target where that
+// is an address, else on this flow, and always on it while its connection
+// stands. Over TLS the peer must prove to be name.
+func (f Flow) Toward(target URI, routes []string, name string) Flow {
+	if len(routes) > 0 {
+		if a, err := ParseAddress(routes[0]); err == nil {
+			target = a.URI
+		}
+	}
+	if f.conn != nil && !f.conn.isClosed() {
+		return f
+	}
+	addr, ok := target.Addr()
+	if !ok || addr.Is4() != f.listener.local.Addr().Is4() {
+		return f
+	}
+	return f.listener.FlowTo(netip.AddrPortFrom(addr, uint16(target.Port)), name)
+}
+
 // reliable says whether the transport repeats by itself what was lost.
 func (f Flow) reliable() bool { return f.listener != nil && f.listener.packet == nil }
 

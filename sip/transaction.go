@@ -197,7 +197,9 @@ func (t *clientTx) receive(res *Message) {
 				t.flow.send(t.ack, nil)
 			}
 			if wait == 0 {
-				t.terminate()
+				// Behind the handler, which may ask again in a dialog that has
+				// nothing else under way.
+				defer t.terminate()
 			} else {
 				t.linger = t.after(wait, t.terminate)
 			}

@@ -90,6 +90,7 @@ func (d *daemon) announce(out io.Writer) {
 	if to, ok := ringsAt(d.cfg.StaticRoutes); ok {
 		fmt.Fprintf(out, "  Calls from outside go to %s: let the phone or PBX listen there.\n", to)
 	}
+	d.announceTests(out)
 	if isBuiltIn(d.cfg) {
 		fmt.Fprintln(out, "  Other settings: sipward run --config FILE")
 	}
@@ -142,10 +143,7 @@ func (d *daemon) announceAccount(out io.Writer) {
 			outside = p
 		}
 	}
-	domain := inside.addr.String()
-	if domains := d.cfg.Registrar.Domains; len(domains) > 0 {
-		domain = domains[0]
-	}
+	domain := d.home()
 	fmt.Fprintln(out, "  In your softphone make an account:")
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
@@ -165,9 +163,6 @@ func (d *daemon) announceAccount(out io.Writer) {
 			at = outside.advertise
 		}
 		fmt.Fprintf(out, "  Others then reach you as sip:NAME@%v, with your user name for NAME.\n", at)
-	}
-	if d.echo != nil {
-		fmt.Fprintln(out, "  To try it, call echo: you hear yourself, a little later.")
 	}
 }
 

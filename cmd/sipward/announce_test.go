@@ -32,7 +32,11 @@ func TestAnnounceAccount(t *testing.T) {
     transport         UDP or TCP
     encryption        off (SRTP, ZRTP and TLS): sipward encrypts
   Others then reach you as sip:NAME@203.0.113.5:5080, with your user name for NAME.
-  To try it, call echo: you hear yourself, a little later.
+  To try it, call
+    sip:echo@%[1]v  you hear yourself, a little later
+    sip:sas@%[1]v  you hear six digits, the code of the call
+  These calls are encrypted, as one to another sipward is.
+  "sipward calls --api %[3]s" shows them: its code must be the one that you hear.
   Other settings: sipward run --config FILE
 `, inside, outside, d.APIURL())
 	strip := func(s string) string {

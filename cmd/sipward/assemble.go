@@ -12,11 +12,12 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
-	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/media"
+	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
+	"github.com/sipward/sipward/store"
 )
 
 // consoleGrace is what answers of the console may take of the time that a
@@ -28,18 +29,20 @@ const advertiseWithin = 10 * time.Second
 
 // daemon is everything that a running sipward consists of.
 type daemon struct {
-	cfg     *configs.Config
-	log     *slog.Logger
-	started time.Time
-	sockets []socket
-	phones  *phones      // nil where none can register
-	api     net.Listener // nil where the configuration turns it off
-	engine  *media.Engine
-	echo    *demo.Echo     // nil without test addresses
-	record  *record.Writer // nil where none is kept
-	proxy   *b2bua.Proxy
-	console *console.Server
-	served  chan struct{} // closed when the console serves no more
+	cfg       *configs.Config
+	log       *slog.Logger
+	started   time.Time
+	sockets   []socket
+	state     store.Store  // nil: registrations end with the process
+	stateFile string       // "" likewise
+	phones    *phones      // nil where none can register
+	api       net.Listener // nil where the configuration turns it off
+	engine    *media.Engine
+	tests     *tests         // nil without test addresses
+	record    *record.Writer // nil where none is kept
+	proxy     *b2bua.Proxy
+	console   *console.Server
+	served    chan struct{} // closed when the console serves no more
 }
 
 // assemble opens what the configuration names and starts it. After an error
@@ -54,10 +57,6 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			d = nil
 		}
 	}()
-	policy, err := cfg.Policy()
-	if err != nil {
-		return d, err
-	}
 	suites, err := b2bua.Suites(cfg.Crypto.Suites...)
 	if err != nil {
 		return d, fmt.Errorf("crypto.suites: %w", err)
@@ -71,14 +70,21 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err = d.openAPI(); err != nil {
 		return d, err
 	}
-	if d.phones, err = openPhones(cfg, log); err != nil {
+	if d.state, d.stateFile, err = openState(cfg, log); err != nil {
+		return d, err
+	}
+	if d.phones, err = openPhones(cfg, d.state, log); err != nil {
 		return d, err
 	}
 	d.engine, err = media.NewEngine(media.Options{PortMin: cfg.Media.PortMin, PortMax: cfg.Media.PortMax, Log: log})
 	if err != nil {
 		return d, err
 	}
-	routes, err := d.openEcho()
+	routes, err := d.openTests(suites)
+	if err != nil {
+		return d, err
+	}
+	policy, err := policy.New(d.rules())
 	if err != nil {
 		return d, err
 	}
@@ -90,26 +96,42 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if err != nil {
 		return d, err
 	}
+	accounts, err := trunks(cfg)
+	if err != nil {
+		return d, err
+	}
 	o := b2bua.Options{
 		Listeners:  listeners,
 		Routes:     table,
 		Policy:     policy,
 		Peer:       cfg.PeerFor,
+		Trusted:    cfg.Trusts,
 		Media:      d.engine,
 		Groups:     cfg.Crypto.Groups,
 		Suites:     suites,
 		Domains:    cfg.Registrar.Domains,
 		Registered: registered,
 		Emergency:  route.Emergency{Numbers: cfg.Emergency.Numbers, Target: cfg.EmergencyTarget()},
+		Trunks:     accounts,
 		Aliases:    cfg.Aliases(),
-		UserAgent:  "sipward", // without a version: it is told to strangers, too
-		Log:        log,
+		Limits: b2bua.Limits{
+			Calls:             cfg.Limits.Calls,
+			CallsPerUser:      cfg.Limits.CallsPerUser,
+			CallsPerSource:    cfg.Limits.CallsPerSource,
+			RequestsPerUser:   float64(cfg.Limits.RequestsPerUser),
+			RequestsPerSource: float64(cfg.Limits.RequestsPerSource),
+		},
+		UserAgent: "sipward", // without a version: it is told to strangers, too
+		Log:       log,
 	}
 	if d.phones != nil {
 		o.Registrar, o.Auth = d.phones.registrar, d.phones.challenger
 		if d.phones.users != nil {
 			o.Users = d.phones.known
 		}
+	}
+	if d.state != nil && cfg.PassesAccounts() {
+		o.AccountsElsewhere = store.NewRecords(d.state, elsewhereBucket)
 	}
 	if cfg.Records != "" {
 		if d.record, err = record.Open(record.Options{Dir: cfg.Records, Log: log}); err != nil {
@@ -120,6 +142,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if d.proxy, err = b2bua.New(o); err != nil {
 		return d, err
 	}
+	d.tests.behind(d.proxy)
 	return d, d.serveAPI()
 }
 
@@ -144,6 +167,7 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Advertise: s.advertise,
 			Networks:  l.Networks,
 			PeersOnly: l.Accept == configs.AcceptPeers,
+			Accounts:  b2bua.Accounts(l.Accounts),
 		})
 	}
 	return out, nil
@@ -192,6 +216,7 @@ func (d *daemon) serveAPI() error {
 		Source:    d.proxy,
 		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
 		Status:    d.status,
+		Unblock:   d.proxy.Unblock,
 		Listen:    d.api.Addr().String(),
 		TokenFile: d.cfg.API.TokenFile,
 		Version:   version(),
@@ -212,7 +237,7 @@ func (d *daemon) serveAPI() error {
 
 // status says how the daemon is, but for its calls, which the console counts.
 func (d *daemon) status() console.Status {
-	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked()}
+	s := console.Status{Version: version(), Started: d.started, Blocked: d.proxy.Blocked(), Trunks: d.proxy.Trunks()}
 	for _, sock := range d.sockets {
 		l := d.cfg.Listeners[sock.listener]
 		shown := sock.advertise
@@ -223,8 +248,9 @@ func (d *daemon) status() console.Status {
 	}
 	if d.phones != nil {
 		n := len(d.phones.registrar.All())
-		s.Phones, s.StateFile = &n, d.phones.stateFile
+		s.Phones = &n
 	}
+	s.StateFile = d.stateFile
 	return s
 }
 
@@ -236,6 +262,7 @@ func consoleCounters(c b2bua.Counters) console.Counters {
 		CallsRefused:      c.Refused,
 		CallsFailed:       c.Failed,
 		CallsActive:       c.Active,
+		Subscriptions:     c.Subscriptions,
 		StrangersAnswered: c.StrangersAnswered,
 		StrangersDropped:  c.StrangersDropped,
 		MessagesMalformed: c.MalformedCount,
@@ -293,11 +320,14 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		s.close() // the proxy has closed those that it took
 	}
 	if d.phones != nil {
-		d.phones.close(d.log)
+		d.phones.close()
 	}
-	if d.echo != nil {
-		d.echo.Close()
+	if d.state != nil {
+		if err := d.state.Close(); err != nil {
+			d.log.Error("closing the state file", "error", err)
+		}
 	}
+	d.tests.close()
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}

@@ -311,3 +311,19 @@ func TestNewLog(t *testing.T) {
 	}
 	newLog(configs.Log{Level: "error"}, io.Discard).Error("nothing")
 }
+
+// What the configuration says about limits and peers holds for calls.
+func TestLimitsHold(t *testing.T) {
+	t.Parallel()
+	callee := newPhone(t, false)
+	cfg := onLoopback(t, configs.OfficeConfig(), callee.Addr())
+	cfg.Limits.CallsPerSource = 1
+	outside := at(t, start(t, cfg), policy.Outside, "udp")
+	first, second := newPhone(t, false), newPhone(t, false)
+	if err := first.call(outside, "sip:bob@b.example"); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.call(outside, "sip:bob@b.example"); err == nil || !strings.HasPrefix(err.Error(), "refused: 403 ") {
+		t.Errorf("the second call of one address: %v", err)
+	}
+}

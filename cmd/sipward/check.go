@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipward/sipward/configs"
+	"github.com/sipward/sipward/demo"
 	"github.com/sipward/sipward/policy"
 )
 
@@ -100,7 +101,9 @@ func summarize(out io.Writer, cfg *configs.Config, warnings int) {
 		fmt.Fprintf(w, "phones\t%s\t%s, for %s at most\n", strings.Join(r.Domains, ", "), who, duration(r.MaxExpires))
 	}
 	if cfg.TestAddresses {
-		fmt.Fprintf(w, "test\t%s\tplays back what it hears\n", echoUser)
+		for _, a := range demo.TestAddresses() {
+			fmt.Fprintf(w, "test\t%s\t%s\n", a.User, a.Does)
+		}
 	}
 	for _, a := range cfg.AliasList {
 		fmt.Fprintf(w, "alias\t%s\tstands for %s\n", a.Match, a.To)
@@ -121,6 +124,13 @@ func summarize(out io.Writer, cfg *configs.Config, warnings int) {
 	}
 	for _, p := range cfg.Peers {
 		fmt.Fprintf(w, "peer\t%s\t%s\n", p.Name, strings.Join(append(p.Domains[:len(p.Domains):len(p.Domains)], texts(p.Networks)...), ", "))
+	}
+	for _, t := range cfg.Trunks {
+		how := "does not register"
+		if t.Register {
+			how = "registers as " + t.User
+		}
+		fmt.Fprintf(w, "trunk\t%s\t%s at %s, calls as %s\n", t.Peer, how, t.Server, t.From)
 	}
 	for _, r := range cfg.Rules.List {
 		fmt.Fprintf(w, "rule\t%s\t%s, from %s to %s\n", r.Name, r.Mode, party(r.From), party(r.To))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/sipward/sipward/configs"
@@ -34,4 +35,15 @@ func loadAll(path string) (cfg *configs.Config, warnings configs.Errors, err err
 		return nil, nil, &exitError{statusUsage, problems}
 	}
 	return cfg, warnings, nil
+}
+
+// onFreePorts has a configuration listen on ports that are free, whichever they
+// are.
+func onFreePorts(cfg *configs.Config) {
+	for i := range cfg.Listeners {
+		cfg.Listeners[i].Address.Port = 0
+	}
+	if !cfg.API.Off {
+		cfg.API.Listen = netip.AddrPortFrom(cfg.API.Listen.Addr(), 0)
+	}
 }

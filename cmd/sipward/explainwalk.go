@@ -29,17 +29,24 @@ func (e *explainer) walk(ctx context.Context) {
 		t := e.cfg.EmergencyTarget()
 		e.step("emergency", "emergency", "a call for help, before everything else: to %s, %s", t.URI, t.Side)
 		e.target(t)
+		e.byTrunk(t, true)
 		e.ends(outcomePlain, "The call goes to %s at once, without a password and not encrypted, so that nothing can hold it up.", t.Host)
 		return
 	}
-	if !e.mayCall() {
+	find := e.find
+	if e.side == policy.Inside && e.listener.Accounts == configs.AccountsElsewhere {
+		find = e.findElsewhere
+	} else if !e.mayCall() {
 		return
 	}
-	t, ok := e.find()
+	t, ok := find()
 	if !ok {
 		return
 	}
 	e.target(t)
+	if !e.byTrunk(t, false) {
+		return
+	}
 	addr, err := netip.ParseAddr(t.Host)
 	byName := err != nil && !e.phoneTarget(t)
 	d := e.decide(t, addr)
@@ -68,27 +75,60 @@ func (e *explainer) mayCall() bool {
 		e.note("the phone is asked for the password of %s first", clean(e.from.User))
 		return true
 	case !e.home(e.from):
-		e.note("a phone whose account is at %s is let through only after it has registered there by way of this sipward", clean(e.from.Host))
-		return true
+		e.step("caller", "registrar.users", "phones of listener %q have passwords here, and none is for %s", e.listener.Name, clean(e.from.Host))
+		e.ends(outcomeRefused, "The call is refused: the caller has no account here. Phones with accounts at %s need a listener with accounts: elsewhere.", clean(e.from.Host))
+		return false
 	}
 	e.step("caller", "registrar.users", "%s has no line for %s", file, clean(e.from.User))
 	e.ends(outcomeRefused, "The call is refused: the caller has no account here.")
 	return false
 }
 
+// findElsewhere looks where a phone of a listener for accounts elsewhere may
+// call.
+func (e *explainer) findElsewhere() (route.Target, bool) {
+	i := slices.IndexFunc(e.cfg.Listeners, func(l configs.Listener) bool { return l.Name == e.listener.Name })
+	key := fmt.Sprintf("listeners[%d].accounts", i)
+	switch {
+	case e.home(e.from):
+		e.step("caller", key, "phones of listener %q have their accounts elsewhere", e.listener.Name)
+		e.ends(outcomeRefused, "The call is refused: %s would be an account here.", e.from.AOR())
+		return route.Target{}, false
+	case e.home(e.to) || !strings.EqualFold(e.to.Host, e.from.Host):
+		e.step("caller", key, "phones of listener %q call where their account is", e.listener.Name)
+		e.ends(outcomeRefused, "The call is refused: %s may call addresses at %s alone.", e.from.AOR(), clean(e.from.Host))
+		return route.Target{}, false
+	}
+	t, ok := e.cfg.Routes().LookupFrom(route.Inside, e.from.AOR())
+	if !ok || t.Side != route.Outside {
+		var err error
+		if t, err = route.Direct("sip:" + strings.TrimPrefix(e.from.AOR()[strings.LastIndexByte(e.from.AOR(), '@')+1:], "sip:")); err != nil {
+			e.ends(outcomeRefused, "The call is refused: %v.", err)
+			return t, false
+		}
+		t.Peer = e.cfg.PeerFor(t.Host, netip.Addr{})
+	}
+	t.URI = e.to.String()
+	e.step("caller", key, "the call goes to the registrar of %s, which asks for the password", clean(e.from.Host))
+	e.note("only while the phone has registered as %s by way of this sipward", e.from.AOR())
+	e.note("where the registrar has named proxies for the phone's calls (Service-Route), the first of them is the next hop")
+	return t, true
+}
+
 // find looks where the call goes.
 func (e *explainer) find() (route.Target, bool) {
-	f := e.plan.Find(string(e.side), e.to.String(), e)
+	called := e.led(e.to)
+	f := e.plan.Find(string(e.side), called.String(), e)
 	uri, err := sip.ParseURI(f.Meant)
 	if err != nil {
-		uri = e.to
+		uri = called
 	}
 	if f.Alias >= 0 {
 		e.step("alias", fmt.Sprintf("aliases[%d]", f.Alias), "%q stands for %s", e.cfg.AliasList[f.Alias].Match, uri.String())
 	}
-	if e.cfg.TestAddresses && uri.User == echoUser && e.home(uri) {
-		e.step("test", "test_addresses", "this sipward answers itself, and sends back what it hears")
-		return route.Target{URI: uri.AOR(), Host: uri.Host, Side: route.Inside, Rule: route.RuleRegistered}, true
+	if t, found, goesOn := e.testAddress(uri); found {
+		e.target(t)
+		return t, goesOn
 	}
 	switch t := f.Target; f.Kind {
 	case route.Static:

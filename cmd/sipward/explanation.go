@@ -39,7 +39,7 @@ type explanation struct {
 
 // step is one thing that was looked at.
 type step struct {
-	What  string `json:"what"`  // caller, called, emergency, alias, test, route, phones, domain, address, policy
+	What  string `json:"what"`  // caller, called, emergency, alias, test, route, phones, domain, trunk, address, policy
 	Place string `json:"place"` // file:line of the rule, "" for none
 	Says  string `json:"says"`
 }

@@ -15,6 +15,7 @@ const explained = `listeners:
   - {name: office, side: inside, address: "127.0.0.1:5062", networks: [127.0.0.0/8, 10.0.0.0/8]}
   - {name: internet, side: outside, address: "127.0.0.2:5060", transports: [udp]}
   - {name: partners, side: outside, address: "127.0.0.2:5070", accept: peers}
+  - {name: softphones, side: inside, address: "127.0.0.1:5064", networks: [172.16.0.0/16], accounts: elsewhere}
 registrar: {domains: [office.example], users: USERS}
 aliases:
   - {number: "+4930123*", to: sip:bob@office.example}
@@ -68,7 +69,9 @@ func TestExplain(t *testing.T) {
 		{"alice", "fax", "", nil, "plain office caller called route policy inside"},
 		{"alice", "bob", "", nil, "plain office caller called phones policy inside"},
 		{"alice", "bob@127.0.0.2", "", nil, "plain office caller called phones policy inside"}, // an own address
-		{"alice", "echo", "", nil, "plain office caller called test policy inside"},
+		{"alice", "echo", "", nil, "encrypted office caller called test"},
+		{"alice", "sas@127.0.0.1", "", nil, "encrypted office caller called test"},
+		{"x@c.example", "sas@office.example", "203.0.113.1", nil, "encrypted-or-plain internet caller called test policy unknown_peers"},
 		{"x@c.example", "echo@office.example", "203.0.113.1", nil, "encrypted-or-plain internet caller called test policy unknown_peers"},
 		{"alice", "echo@c.example", "", nil, "encrypted-or-plain office caller called domain policy unknown_peers"},
 		{"alice", "+493012399", "", nil, "plain office caller called alias phones policy inside"},
@@ -78,7 +81,13 @@ func TestExplain(t *testing.T) {
 		{"eve", "carol@c.example", "", nil, "refused office caller called caller"},
 		{"eve", "112", "", nil, "plain office caller called emergency"},
 		{"eve", "urn:service:sos.fire", "", nil, "plain office caller called emergency"},
-		{"alice@elsewhere.example", "carol@c.example", "10.0.0.1", nil, "encrypted-or-plain office caller called domain policy unknown_peers"},
+		{"alice@elsewhere.example", "carol@c.example", "10.0.0.1", nil, "refused office caller called caller"},
+		{"dora@c.example", "carol@c.example", "172.16.0.1", nil, "encrypted-or-plain softphones caller called caller policy unknown_peers"},
+		{"dora@b.example", "b@b.example", "172.16.0.1", nil, "encrypted softphones caller called caller policy listed_peers"},
+		{"dora@c.example", "112@c.example", "172.16.0.1", nil, "plain softphones caller called emergency"},
+		{"dora@c.example", "fax@b.example", "172.16.0.1", nil, "refused softphones caller called caller"},
+		{"dora@c.example", "bob@office.example", "172.16.0.1", nil, "refused softphones caller called caller"},
+		{"alice", "bob", "172.16.0.1", nil, "refused softphones caller called caller"},
 		{"alice", "tel:+4930", "", nil, "refused office caller called"},
 		{"x@c.example", "bob", "203.0.113.1", nil, "encrypted-or-plain internet caller called phones policy unknown_peers"},
 		{"x@c.example", "bob", "", nil, "encrypted-or-plain internet caller called phones policy unknown_peers"},
@@ -142,7 +151,8 @@ func TestExplainNotes(t *testing.T) {
 		{cfg, "alice", "carol@c.example", "", "c.example was not looked up; --dns does"},
 		{cfg, "alice", "bob", "", "whether a phone has registered as bob, only the running sipward knows"},
 		{cfg, "alice", "bob", "", "the phone is asked for the password of alice first"},
-		{cfg, "alice@elsewhere.example", "bob", "10.0.0.1", "a phone whose account is at elsewhere.example is let through only after"},
+		{cfg, "alice@elsewhere.example", "bob", "10.0.0.1", "Phones with accounts at elsewhere.example need a listener with accounts: elsewhere"},
+		{cfg, "dora@c.example", "carol@c.example", "172.16.0.1", "only while the phone has registered as sip:dora@c.example by way of this sipward"},
 		{&groups, "alice", "carol@c.example", "", "over UDP there is no key exchange"},
 		{&open, "anybody", "me@127.0.0.1", "127.0.0.1", "whether a phone has registered as me"},
 	} {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
@@ -49,6 +48,7 @@ func checkFiles(cfg *configs.Config, now time.Time) (problems, warnings configs.
 			}
 		}
 	}
+	checkTrunkFiles(cfg, bad, warn)
 	for i, l := range cfg.Listeners {
 		if !slices.Contains(l.Transports, "tls") {
 			continue
@@ -70,7 +70,7 @@ func checkFiles(cfg *configs.Config, now time.Time) (problems, warnings configs.
 				bad(key+"."+name, err)
 			}
 		}
-		if info, err := os.Stat(l.TLS.Key); err == nil && info.Mode().Perm()&0o004 != 0 {
+		if forEverybody(l.TLS.Key) {
 			warn(key+".key", "every user of this machine can read %s; chmod 600 closes it", l.TLS.Key)
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
 	"github.com/sipward/sipward/configs"
@@ -11,24 +10,19 @@ import (
 	"github.com/sipward/sipward/store"
 )
 
-// bindingsBucket is where the registrations stand in the state file.
-const bindingsBucket = "bindings"
-
 // phones is what a sipward knows of its own phones: who may register, who has, and
 // where that is kept.
 type phones struct {
 	registrar  *registrar.Registrar
 	challenger *auth.Challenger // nil: nobody is asked for a password
 	users      *auth.Users      // nil likewise
-	state      store.Store      // nil: registrations end with the process
-	stateFile  string           // "" likewise
 	cancel     context.CancelFunc
 	done       chan struct{} // closed when the registrar sweeps no more
 }
 
 // openPhones opens what the configuration says about phones; nil where none may
 // register.
-func openPhones(cfg *configs.Config, log *slog.Logger) (p *phones, err error) {
+func openPhones(cfg *configs.Config, state store.Store, log *slog.Logger) (p *phones, err error) {
 	r := cfg.Registrar
 	if !r.On {
 		return nil, nil
@@ -36,7 +30,7 @@ func openPhones(cfg *configs.Config, log *slog.Logger) (p *phones, err error) {
 	p = &phones{}
 	defer func() {
 		if err != nil {
-			p.close(log)
+			p.close()
 			p = nil
 		}
 	}()
@@ -46,14 +40,8 @@ func openPhones(cfg *configs.Config, log *slog.Logger) (p *phones, err error) {
 		}
 	}
 	o := registrar.Options{MaxExpires: r.MaxExpires, Log: log}
-	if p.stateFile, err = cfg.StateFile(); err != nil {
-		return p, fmt.Errorf("%w; %s", err, toChange(cfg, "state"))
-	}
-	if p.stateFile != "" {
-		if p.state, err = store.OpenFile(p.stateFile); err != nil {
-			return p, fmt.Errorf("%w; %s", err, toChange(cfg, "state"))
-		}
-		o.Keeper = store.NewRecords(p.state, bindingsBucket)
+	if state != nil {
+		o.Keeper = store.NewRecords(state, bindingsBucket)
 	}
 	if p.registrar, err = registrar.New(o); err != nil {
 		return p, err
@@ -103,14 +91,9 @@ func (p *phones) known(user string) bool {
 }
 
 // close comes after the proxy's end: it registers phones until then.
-func (p *phones) close(log *slog.Logger) {
+func (p *phones) close() {
 	if p.cancel != nil {
 		p.cancel()
 		<-p.done
-	}
-	if p.state != nil {
-		if err := p.state.Close(); err != nil {
-			log.Error("closing the state file", "error", err)
-		}
 	}
 }

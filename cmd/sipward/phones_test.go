@@ -141,7 +141,7 @@ func TestPhonesNeedPasswords(t *testing.T) {
 	if got := newSoftphone(t, at(t, d, policy.Inside, "udp")).register("bob", 300); got != "SIP/2.0 401 Unauthorized" {
 		t.Error(got)
 	}
-	if d.phones.state != nil || d.phones.stateFile != "" {
+	if d.state != nil || d.stateFile != "" {
 		t.Error("state: off keeps something")
 	}
 	for user, want := range map[string]bool{"bob": true, "Bob": false, "eve": false, "": false} {
@@ -200,49 +200,5 @@ func TestNotices(t *testing.T) {
 	office.registered("bob", "sip:bob@192.0.2.7", true)
 	if !strings.Contains(log.String(), `msg="phone registered" user=bob contact=sip:bob@192.0.2.7`) || out.Len() > 0 {
 		t.Errorf("out %q, log %q", out.String(), log.String())
-	}
-}
-
-// The test address answers under every name of this sipward, from inside and from
-// another sipward, encrypted then.
-func TestEchoAnswers(t *testing.T) {
-	t.Parallel()
-	elsewhere := onLoopback(t, configs.WorkstationConfig(), netip.MustParseAddrPort("127.0.0.1:5070"))
-	elsewhere.Listeners[1].Address.IP = netip.MustParseAddr("127.0.0.3")
-	elsewhere.Registrar.Domains = []string{"office.example"}
-	office := start(t, elsewhere)
-	alice := newPhone(t, false)
-	inside := at(t, office, policy.Inside, "udp")
-	if err := alice.call(inside, "sip:echo@office.example"); err != nil {
-		t.Errorf("under its domain: %v", err)
-	}
-	bob := newPhone(t, false)
-	home := start(t, onLoopback(t, configs.WorkstationConfig(), bob.Addr()))
-	events, cancel := home.proxy.Subscribe(64)
-	defer cancel()
-	if err := bob.call(at(t, home, policy.Inside, "udp"), fmt.Sprintf("sip:echo@%v", at(t, office, policy.Outside, "udp"))); err != nil {
-		t.Fatal(err)
-	}
-	if v := secured(t, events); v.Suite == "" {
-		t.Errorf("%+v", v)
-	}
-	if got := office.echo.Calls(); got != 2 {
-		t.Errorf("%d calls at the test address", got)
-	}
-}
-
-func TestEchoRoutes(t *testing.T) {
-	t.Parallel()
-	cfg := &configs.Config{Registrar: configs.Registrar{Domains: []string{"office.example", "2001:db8::1", "192.0.2.1"}}}
-	routes, err := echoRoutes(cfg, []string{"192.0.2.1", "[2001:db8::2]", "192.0.2.1"}, "sip:echo@192.0.2.1:40000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, r := range routes {
-		got = append(got, r.Match.String())
-	}
-	if want := "echo@192.0.2.1 echo@[2001:db8::2] echo@office.example echo@[2001:db8::1]"; strings.Join(got, " ") != want {
-		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -127,6 +127,7 @@ func twoPhones(bob netip.AddrPort) string {
 routes:
   - {match: bob, from: inside, to: "sip:bob@` + bob.String() + `", side: inside}
 api: {listen: "127.0.0.1:0"}
+state: off
 `
 }
 

@@ -19,16 +19,18 @@ const shutdownTime = 2 * time.Second
 
 func newRun() *cobra.Command {
 	var file string
+	var free bool
 	cmd := &cobra.Command{
-		Use:   "run [--config FILE]",
+		Use:   "run [--config FILE | --free-ports]",
 		Short: "Take calls until stopped",
 		Long: `Takes calls until SIGTERM or SIGINT (Ctrl-C) comes. Calls that are still going
 on then are ended with BYE, for which the far ends have two seconds; a second
 signal does not wait for them.
 
 Without --config the built-in configuration for one person at one computer is
-used: it says what to enter in the softphone, and when the softphone has
-registered. What is listened on stands on standard output, the log goes to
+used: it says what to enter in the softphone, whom to call to try everything, and
+when the softphone has registered. --free-ports is for a look where its ports
+are taken: the softphone has to be told the new ones each time. What is listened on stands on standard output, the log goes to
 standard error.
 
 Registrations are kept in a state file, so that phones can be reached after a
@@ -38,9 +40,15 @@ says otherwise.`,
 		Args:                  noArgs(fileIsFlag),
 		DisableFlagsInUseLine: true,
 		RunE: verb(func(cmd *cobra.Command) error {
+			if free && file != "" {
+				return usage("--free-ports is for the built-in configuration; the ports of %s are what it says", file)
+			}
 			cfg, err := loadConfig(file)
 			if err != nil {
 				return err
+			}
+			if free {
+				onFreePorts(cfg)
 			}
 			ctx, stop := untilSignal(cmd.Context(), os.Exit)
 			defer stop()
@@ -50,6 +58,7 @@ says otherwise.`,
 		}),
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration `FILE`; without it the built-in one is used")
+	cmd.Flags().BoolVar(&free, "free-ports", false, "have the built-in configuration listen on any ports that are free")
 	return cmd
 }
 

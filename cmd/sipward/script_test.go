@@ -49,6 +49,7 @@ func squatter() {
 //	occupy udp|tcp      has squatter take a port of loopback: $PORT, held by $HOLDER
 //	phone               starts a phone that takes a call: $PHONE
 //	call                calls bob through the daemon, and waits until he has answered
+//	guess COUNT USER    sends the daemon wrong passwords for a user of office.example
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -64,6 +65,7 @@ func TestScript(t *testing.T) {
 			"occupy":   scriptOccupy,
 			"phone":    scriptPhone,
 			"call":     scriptCall,
+			"guess":    scriptGuess,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Values[scriptState{}] = &scriptState{}

@@ -178,6 +178,9 @@ func toChange(cfg *configs.Config, key string) string {
 // cannotListen explains why a socket could not be opened and what to do.
 func cannotListen(cfg *configs.Config, key, network string, addr netip.AddrPort, err error) error {
 	f := listenFault(network, addr, err)
+	if isBuiltIn(cfg) && inUse(err) {
+		return fmt.Errorf("cannot listen on %v (%s): %s; stop that program, or take other ports: sipward run --free-ports; or choose them: %s", addr, network, f.what, toChange(cfg, key))
+	}
 	return fmt.Errorf("cannot listen on %v (%s): %s%s%s%s", addr, network, f.what, f.then, toChange(cfg, key), f.or)
 }
 

@@ -69,4 +69,9 @@ func TestCannotListen(t *testing.T) {
 	if !strings.HasSuffix(got, "; change listeners[0].address in f.yaml, or stop that program") {
 		t.Errorf("got %s", got)
 	}
+	// Who has no configuration is told what to do without one.
+	got = cannotListen(&configs.Config{File: builtIn}, "listeners[0].address", "udp", addr, os.NewSyscallError("bind", syscall.EADDRINUSE)).Error()
+	if !strings.Contains(got, "; stop that program, or take other ports: sipward run --free-ports; or choose them: write a configuration with another listeners[0].address and name it: sipward run --config FILE") {
+		t.Errorf("got %s", got)
+	}
 }

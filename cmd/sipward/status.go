@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/console"
 )
 
@@ -24,8 +25,8 @@ func newStatus() *cobra.Command {
 		Use:   "status [--json]",
 		Short: "Show how a running sipward is",
 		Long: `Asks a running sipward for its version, how long it has run, where it listens,
-how many phones have registered, its live calls by protection, and who is shut out
-after wrong passwords.
+how many phones have registered, how its own registrations at providers are, its
+live calls by protection, and who is shut out, why and how long (see sipward unblock).
 
 The exit status is 1 where no sipward answers.`,
 		Example:               "  sipward status\n  sipward status --json --config /etc/sipward/sipward.yaml",
@@ -85,6 +86,9 @@ func writeStatus(out io.Writer, s console.Status) error {
 		phones = fmt.Sprintf("%d registered%s", *s.Phones, kept)
 	}
 	fmt.Fprintf(w, "phones\t\t%s\n", phones)
+	for _, t := range s.Trunks {
+		fmt.Fprintf(w, "trunk\t%s\t%s\n", cell(t.Peer), trunkWords(t))
+	}
 	total := 0
 	var kinds []string
 	for _, p := range protectionWords {
@@ -99,11 +103,38 @@ func writeStatus(out io.Writer, s console.Status) error {
 	}
 	fmt.Fprintf(w, "calls\t\t%s\n", calls)
 	for _, s := range s.Blocked {
-		fmt.Fprintf(w, "shut out\t%s\tuntil %s, after %d wrong passwords\n", s.Source, s.Until.Local().Format("15:04:05"), s.Wrong)
+		source, user := "everywhere", ""
+		if s.Source != "" {
+			source = cell(s.Source)
+		}
+		if s.User != "" {
+			user = "as " + cell(s.User) + " "
+		}
+		fmt.Fprintf(w, "shut out\t%s\t%suntil %s: %s (%d)\n", source, user, s.Until.Local().Format("15:04:05"), cell(s.Why), s.Count)
 	}
 	w.Flush()
 	_, err := out.Write(b.Bytes())
 	return err
+}
+
+// trunkWords says how the registration at a provider is.
+func trunkWords(t b2bua.TrunkStatus) string {
+	words := map[string]string{
+		"fixed": "known to the provider by address", "registering": "registering", "failing": "not registered", "refused": "refused by the provider",
+	}[t.State]
+	switch {
+	case t.State == "registered":
+		words = fmt.Sprintf("registered until %s at %s", t.Until.Local().Format("15:04:05"), cell(t.Server))
+	case words == "":
+		words = cell(t.State)
+	}
+	if t.Reason != "" {
+		words += ": " + cell(t.Reason)
+	}
+	if !t.Retry.IsZero() {
+		words += ", tries again at " + t.Retry.Local().Format("15:04:05")
+	}
+	return words
 }
 
 // duration says how long something is in its two largest units, or in one where

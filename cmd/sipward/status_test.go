@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -30,14 +29,17 @@ func TestWriteStatus(t *testing.T) {
 	err := writeStatus(&b, console.Status{
 		Version: "v1\x1b[2J", Uptime: 3600, Phones: &phones,
 		Listeners: []console.ListenerStatus{{Name: "a", Side: "inside", Network: "udp", Address: "192.0.2.1:5062", Advertise: "192.0.2.1:5062"}},
-		Calls:     map[string]int{"srtp": 2, "none": 1, "failed": 0},
-		Blocked:   []b2bua.Blocked{{Source: netip.MustParseAddr("192.0.2.9"), Until: time.Now().Add(time.Minute), Wrong: 7}},
+		Trunks: []b2bua.TrunkStatus{
+			{Peer: "one", State: "registered", Server: "udp 192.0.2.7:5060", Until: time.Now().Add(time.Minute)},
+			{Peer: "two\x1b", State: "refused", Reason: "403\x1b", Retry: time.Now().Add(time.Hour)}, {Peer: "three", State: "fixed"}, {Peer: "four", State: "new"}},
+		Calls:   map[string]int{"srtp": 2, "none": 1, "failed": 0},
+		Blocked: []b2bua.Blocked{{Source: "192.0.2.9", User: "car\x1bol", Why: "wrong passwords", Until: time.Now().Add(time.Minute), Count: 7}, {User: "dave", Why: "wrong passwords", Count: 200}},
 	})
 	got := b.String()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sipward v1?[2J, up for 1 h\n", "inside 192.0.2.1:5062 udp\n", "2 registered, not kept over a restart\n", "3: 2 encrypted, 1 not encrypted\n", "192.0.2.9  until ", ", after 7 wrong passwords\n"} {
+	for _, want := range []string{"sipward v1?[2J, up for 1 h\n", "inside 192.0.2.1:5062 udp\n", "2 registered, not kept over a restart\n", "3: 2 encrypted, 1 not encrypted\n", "registered until ", " at udp 192.0.2.7:5060\n", "two?", "refused by the provider: 403?, tries again at ", "known to the provider by address\n", "four ", "192.0.2.9   as car?ol until ", ": wrong passwords (7)\n", "everywhere  as dave until "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}

@@ -197,6 +197,11 @@ func (w *world) lookups() []lookup {
 	for i, r := range w.cfg.StaticRoutes {
 		uri(fmt.Sprintf("routes[%d].to", i), r.To, "calls that take this route fail")
 	}
+	for i, t := range w.cfg.Trunks {
+		if t.Register {
+			uri(fmt.Sprintf("trunks[%d].server", i), t.Server, "sipward cannot register with the provider")
+		}
+	}
 	uri("emergency.to", w.cfg.Emergency.To, "calls for help fail")
 	routes := w.cfg.Routes()
 	routed := func(s string) bool {

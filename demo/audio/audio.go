@@ -8,7 +8,7 @@
 //	...
 //	score, _ := audio.Correlate(heard, audio.Alice()) // 1: exactly that; below 0.3: somebody else
 //
-// The two recordings were made for this project; README.md says how.
+// All recordings were made for this project; README.md says how.
 package audio
 
 import (

@@ -143,9 +143,9 @@ func TestEarlyMedia(t *testing.T) {
 
 func TestRequestsWithinACall(t *testing.T) {
 	t.Parallel()
-	inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+	inBubble(t, worldOptions{modeA: policy.Prefer, modeB: policy.Prefer}, func(t *testing.T, w *world) {
 		w.up()
-		for method, want := range map[string]string{"INFO": "200", "OPTIONS": "200", "REFER": "405"} {
+		for method, want := range map[string]string{"INFO": "200", "OPTIONS": "200", "REFER": "405", "SUBSCRIBE": "405", "NOTIFY": "405", "PUBLISH": "405"} {
 			w.alice.do(func(d *sipDialog) {
 				d.Do(method, "application/dtmf-relay", []byte("Signal=5\r\n"), func(res *sip.Message, err error) {
 					if err == nil {
@@ -160,6 +160,41 @@ func TestRequestsWithinACall(t *testing.T) {
 		w.bob.await("info")
 		if string(w.bob.lastReq.Body) != "Signal=5\r\n" {
 			t.Errorf("INFO arrived as %q", w.bob.lastReq.Body)
+		}
+	})
+}
+
+// Where a call must be encrypted, digits and messages do not cross in clear
+// beside its media.
+func TestNothingIsToldInClear(t *testing.T) {
+	t.Parallel()
+	inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
+		w.up()
+		for _, c := range []struct{ method, contentType, body, want string }{
+			{"INFO", "application/dtmf-relay", "Signal=5\r\n", "403"},
+			{"MESSAGE", "text/plain", "the code is 4711", "403"},
+			{"INFO", "application/media_control+xml", "<media_control/>", "200"},
+			{"INFO", "", "", "200"},
+		} {
+			for _, p := range []*phone{w.alice, w.bob} {
+				p.do(func(d *sipDialog) {
+					d.Do(c.method, c.contentType, []byte(c.body), func(res *sip.Message, err error) {
+						if err == nil {
+							p.answer = res
+							p.event("final " + itoa(res.Status))
+						}
+					})
+				})
+				if got := p.await("final"); got != "final "+c.want {
+					t.Errorf("%s %s: %s, want %s", c.method, c.contentType, got, c.want)
+				}
+				if c.want == "403" && !strings.Contains(p.answer.Get("Warning"), "must be encrypted") {
+					t.Errorf("no sentence: %q", p.answer.Get("Warning"))
+				}
+			}
+		}
+		if b, a := w.talk(10); b != 10 || a != 10 {
+			t.Errorf("afterwards bob heard %d, alice %d of 10", b, a)
 		}
 	})
 }

@@ -4,11 +4,16 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sip"
 )
 
 // twoRecords is a domain with two servers, of which the preferred one is dead.
@@ -74,4 +79,54 @@ func TestNextServerGetsANewShare(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Every record is tried in its order, whatever is wrong with the one before, and
+// each server sees a share of its own; the servers of a trunk also after the
+// password was asked for.
+func TestEveryRecordIsTriedWithANewShare(t *testing.T) {
+	t.Parallel()
+	names := dns{
+		srv: map[string][]string{"udp": {"silent.example", "busy.example"}, "tcp": {"refusing.example", "asking.example"}},
+		a:   map[string]netip.Addr{"silent.example": deadServer, "busy.example": netip.MustParseAddr("198.51.100.98"), "refusing.example": netip.MustParseAddr("198.51.100.97"), "asking.example": providerAddr.Addr()},
+	}
+	streams := &streamNet{}
+	inBubble(t, withTrunk(names, nil, func(o *b2bua.Options) {
+		o.Listeners = append(o.Listeners, b2bua.Listener{Name: "internet", Side: policy.Outside, Stream: streams.listen(outsideA), Dial: streams.from(outsideA.Addr())})
+		o.Trunks[0].Server = route.Target{} // so that no registration leads the call past the others
+	}), func(t *testing.T, w *world) {
+		var offers []string
+		note := func(m *sip.Message) { offers = append(offers, value(string(m.Body), "dh-init")) }
+		w.net.Tap(func(d memnet.Datagram) {
+			if m, err := sip.Parse(d.Payload); err == nil && d.From == outsideA && d.To.Addr() == deadServer && m.Method == "INVITE" && (len(offers) == 0 || offers[len(offers)-1] != value(string(m.Body), "dh-init")) {
+				note(m)
+			}
+		})
+		busy := w.phone("busy", netip.AddrPortFrom(names.a["busy.example"], 5060), outsideA)
+		defer busy.close()
+		busy.refuse = 503
+		busy.first = func(in *sip.Incoming) bool { note(in.Message); return false }
+		p := w.provider(providerAddr)
+		defer p.close()
+		if _, err := p.stack.Listen(sip.ListenerOptions{Name: "tcp", Stream: streams.listen(providerAddr), Dial: streams.from(providerAddr.Addr())}); err != nil {
+			t.Fatal(err)
+		}
+		w.alice.call("sip:030555@a.example")
+		w.alice.await("answered")
+		p.await("acked")
+		for _, m := range p.invited() {
+			note(m)
+		}
+		// silent, busy, refusing (which sees none), asking, and with the answer to its question.
+		if len(offers) != 4 {
+			t.Fatalf("offers %q", offers)
+		}
+		for i, o := range offers {
+			if o == "" || slices.Contains(offers[:i], o) {
+				t.Errorf("offer %d is empty or an earlier one: %q", i, offers)
+			}
+		}
+		w.alice.hangup()
+		p.await("bye")
+	})
 }

@@ -51,7 +51,6 @@ type house struct {
 type worldOptions struct {
 	net          memnet.Options
 	modeA, modeB policy.Mode // between the houses; "": require
-	maxCalls     int
 	peersOnly    bool
 	rulesB       policy.Rules // beside modeB
 	peerB        func(host string, addr netip.Addr) string
@@ -137,7 +136,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 			{Name: "phones", Side: policy.Inside, Packet: w.listen(inside)},
 			{Name: "internet", Side: policy.Outside, Packet: w.listen(outside), PeersOnly: o.peersOnly},
 		},
-		Routes: table, Policy: pol, Media: engine, MaxCalls: o.maxCalls, UserAgent: "sipward", Log: log,
+		Routes: table, Policy: pol, Media: engine, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
 	}
 	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB} {
@@ -195,8 +194,11 @@ type phone struct {
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
+	answers []sip.Field              // of its answers to them
+	phrase  string                   // of its refusals
 	as      string                   // its From; "": its name at its house
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
+	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
 
 	ack, lastReq *sip.Message
 	answer       *sip.Message
@@ -206,11 +208,15 @@ type phone struct {
 	heard        chan []byte
 }
 
-func (w *world) phone(name string, at, proxy netip.AddrPort) *phone {
+// phone starts one; what setup changes holds from the first request on.
+func (w *world) phone(name string, at, proxy netip.AddrPort, setup ...func(*phone)) *phone {
 	p := &phone{t: w.t, name: name, proxy: proxy, events: make(chan string, 100), heard: make(chan []byte, 10000)}
 	p.rtp = w.listen(netip.AddrPortFrom(at.Addr(), 4000))
 	p.rtcp = w.listen(netip.AddrPortFrom(at.Addr(), 4001))
 	p.body = func() []byte { return []byte(phoneSDP(at.Addr(), 4000)) }
+	for _, f := range setup {
+		f(p)
+	}
 	p.stack = sip.NewStack(sip.Options{Handler: p.incoming, UserAgent: "plain phone", Log: testLog(w.t).With("phone", name)})
 	l, err := p.stack.Listen(sip.ListenerOptions{Name: name, Packet: w.listen(at)})
 	if err != nil {
@@ -333,15 +339,15 @@ func (p *phone) incoming(in *sip.Incoming) {
 		p.event("invited")
 		switch {
 		case p.refuse != 0:
-			d.Refuse(p.refuse, "")
+			d.Refuse(p.refuse, p.phrase, p.answers...)
 			return
 		case p.early:
 			d.Provision(183, "", "application/sdp", p.body())
 		default:
-			d.Provision(180, "", "", nil)
+			d.Provision(180, p.phrase, "", nil, p.answers...)
 		}
 		if !p.manual {
-			d.Answer("application/sdp", p.body())
+			d.Answer("application/sdp", p.body(), p.answers...)
 		}
 	})
 }
@@ -371,6 +377,9 @@ func (p *phone) OnRefused(res *sip.Message, err error) {
 }
 func (p *phone) OnRequest(tx *sip.ServerTx) {
 	p.lastReq = tx.Request
+	if p.within != nil && p.within(tx) {
+		return
+	}
 	switch tx.Request.Method {
 	case "BYE":
 		tx.Reply(200, "")

@@ -267,8 +267,14 @@ func TestGuessingIsStopped(t *testing.T) {
 			t.Errorf("%d of 50 guesses of one moment were answered", answered)
 		}
 		blocked := w.b.proxy.Blocked()
-		if len(blocked) != 1 || blocked[0].Source != bobPhone.Addr() || blocked[0].User != "carol" {
+		if len(blocked) != 1 || blocked[0].Source != bobPhone.Addr().String() || blocked[0].Why != "wrong passwords" || blocked[0].User != "carol" {
 			t.Errorf("blocked: %v", blocked)
+		}
+		if n := w.b.proxy.Unblock(bobPhone.Addr(), "dave") + w.b.proxy.Unblock(bobsMobile.Addr(), "carol"); n != 0 {
+			t.Errorf("%d others unblocked", n)
+		}
+		if n := w.b.proxy.Unblock(bobPhone.Addr(), "carol"); n != 1 || len(w.b.proxy.Blocked()) != 0 {
+			t.Errorf("%d unblocked, %v left", n, w.b.proxy.Blocked())
 		}
 		// The phone beside it, with the right password, is heard.
 		if res := w.register(bobPhone, insideB, "dave", "pw-dave", "600"); res == nil || res.Status != 200 {
@@ -284,8 +290,8 @@ func TestGuessingIsStopped(t *testing.T) {
 		if answered < 40 || answered > 60 {
 			t.Errorf("%d of 200 guesses at many users were answered", answered)
 		}
-		if !w.b.proxy.Unblock(bobPhone.Addr()) || !w.b.proxy.Unblock(bobsMobile.Addr()) || len(w.b.proxy.Blocked()) != 0 {
-			t.Error("not unblocked")
+		if w.b.proxy.Unblock(bobsMobile.Addr(), "") != 1 || len(w.b.proxy.Blocked()) != 0 {
+			t.Errorf("not unblocked: %+v", w.b.proxy.Blocked())
 		}
 		if res := w.register(bobPhone, insideB, "carol", "pw-carol", "600"); res == nil || res.Status != 200 {
 			t.Errorf("the right password afterwards: %+v", res)
@@ -302,7 +308,7 @@ func TestEmergencyCall(t *testing.T) {
 	o.modeA = "prefer"
 	o.optionsB = func(b *b2bua.Options) {
 		accounts(b)
-		b.MaxCalls = 1
+		b.Limits.Calls = 1
 		b.Emergency = route.Emergency{Numbers: []string{"112"}, Target: route.Target{URI: "sip:sos@a.example", Host: outsideA.Addr().String(), Port: int(outsideA.Port()), Side: route.Outside}}
 	}
 	o.routesA = []string{"sos", "sip:alice@" + alicePhone.String(), "inside"}

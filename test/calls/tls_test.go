@@ -100,7 +100,7 @@ func TestPeersOverTLS(t *testing.T) {
 }
 
 // secureHouse is a sipward on real sockets whose outside speaks TLS.
-func secureHouse(t *testing.T, cert *tls.Certificate, trusted *x509.CertPool, r route.Route) *realProxy {
+func secureHouse(t *testing.T, cert *tls.Certificate, trusted *x509.CertPool, r route.Route, change ...func(*b2bua.Options)) *realProxy {
 	t.Helper()
 	table, err := route.NewTable([]route.Route{r})
 	if err != nil {
@@ -119,13 +119,78 @@ func secureHouse(t *testing.T, cert *tls.Certificate, trusted *x509.CertPool, r 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := b2bua.New(b2bua.Options{
+	o := b2bua.Options{
 		Listeners: []b2bua.Listener{{Name: "phones", Side: policy.Inside, Packet: in}, {Name: "internet", Side: policy.Outside, Stream: out,
 			TLS: &sip.TLSOptions{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }, RootCAs: trusted}}},
 		Routes: table, Policy: pol, Media: engine, Log: testLog(t), Lookup: localNames{},
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	p, err := b2bua.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &realProxy{p, engine, in.LocalAddr().(*net.UDPAddr).AddrPort(), out.Addr().(*net.TCPAddr).AddrPort()}
+}
+
+// What must be encrypted goes over TLS to a listed peer, which has proved its
+// name, and to no other.
+func TestMessageOverTLS(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fromA, fromB string // how each house lists the other
+		want         int
+	}{
+		"both list": {"house-b", "house-a", 200}, "the sender does not": {"", "house-a", 403}, "the receiver does not": {"house-b", "", 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := make(chan string, 1)
+			var queue sip.Queue
+			phones := sip.NewStack(sip.Options{Log: testLog(t), Handler: func(in *sip.Incoming) {
+				in.Reply(200, "")
+				got <- string(in.Body)
+			}})
+			defer phones.Close()
+			l, err := phones.Listen(sip.ListenerOptions{Name: "phones", Packet: udp(t, "127.0.0.1")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lists := func(peer string) func(*b2bua.Options) {
+				return func(o *b2bua.Options) { o.Peer = func(string, netip.Addr) string { return peer } }
+			}
+			cert, trusted := certificate(t, "b.example")
+			houseB := secureHouse(t, cert, nil, route.Route{Match: route.MustPattern("*@b.example"), To: "sip:*@" + l.Local().String(), Side: route.Inside}, lists(c.fromB))
+			own, _ := certificate(t, "a.example")
+			houseA := secureHouse(t, own, trusted, route.Route{Match: route.MustPattern("*@b.example"), To: "sip:b.example:" + itoa(int(houseB.outside.Port())) + ";transport=tls", Side: route.Outside, Peer: c.fromA}, lists(c.fromA))
+			defer houseB.stop(t)
+			defer houseA.stop(t)
+			uri, _ := sip.ParseURI("sip:bob@b.example")
+			m := &sip.Message{Method: "MESSAGE", URI: uri, Body: []byte("hello"), Fields: []sip.Field{{Name: "From", Value: "<sip:alice@a.example>;tag=1"}, {Name: "To", Value: "<sip:bob@b.example>"}, {Name: "Call-ID", Value: "m"},
+				{Name: "CSeq", Value: "1 MESSAGE"}, {Name: "Content-Type", Value: "text/plain"}}}
+			status := make(chan int, 1)
+			err = phones.Request(sip.RequestOptions{Flow: l.Flow(houseA.inside), Message: m, Queue: &queue, Handle: func(res *sip.Message, err error) {
+				if err != nil {
+					t.Error(err)
+					status <- 0
+				} else if res.Status >= 200 {
+					status <- res.Status
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := <-status; s != c.want {
+				t.Fatalf("answered %d, want %d", s, c.want)
+			}
+			if c.want == 200 {
+				if text := <-got; text != "hello" {
+					t.Errorf("bob read %q", text)
+				}
+			} else if len(got) != 0 {
+				t.Error("bob got it")
+			}
+		})
+	}
 }

@@ -2,6 +2,7 @@ package calls
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,8 +20,10 @@ type elsewhere struct {
 	*phone
 	challenger *auth.Challenger
 	contact    string
-	seen       []string // requests with the right password
-	lose       int      // answers to REGISTER that are lost
+	seen       []string     // requests with the right password
+	lose       int          // answers to REGISTER that are lost
+	grant      []sip.Field  // of its answers to REGISTER
+	last       *sip.Message // that had the right password
 }
 
 func (w *world) elsewhere(t *testing.T) *elsewhere {
@@ -42,7 +45,7 @@ func (w *world) elsewhere(t *testing.T) *elsewhere {
 			in.Reply(status, "", fields...)
 			return true
 		}
-		e.seen = append(e.seen, in.Method+" "+in.From().URI.AOR())
+		e.seen, e.last = append(e.seen, in.Method+" "+in.From().URI.AOR()), in.Message
 		if in.Method != "REGISTER" {
 			return false
 		}
@@ -52,10 +55,45 @@ func (w *world) elsewhere(t *testing.T) *elsewhere {
 			e.lose--
 			return true
 		}
-		in.Reply(200, "", sip.Field{Name: "Contact", Value: "<" + e.contact + ">;expires=300"})
+		in.Reply(200, "", append([]sip.Field{{Name: "Contact", Value: "<" + e.contact + ">;expires=300"}}, e.grant...)...)
 		return true
 	}
 	return e
+}
+
+// registerElsewhere registers a phone of house A as alice at the provider, and
+// returns the last answer. extra are more lines of the REGISTER.
+func (w *world) registerElsewhere(from netip.AddrPort, password, contact, extra string) *sip.Message {
+	w.t.Helper()
+	host := providerAddr.Addr().String()
+	session := auth.NewSession(auth.Credentials{User: "alice", Password: password})
+	authorization := ""
+	for try := 1; ; try++ {
+		n := asked.Add(1)
+		answers := w.ask(from, insideA, fmt.Sprintf("REGISTER sip:%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]v;branch=z9hG4bKel%[3]d;rport\r\nFrom: <sip:alice@%[1]s>;tag=u\r\nTo: <sip:alice@%[1]s>\r\n"+
+			"Call-ID: el-%[2]v\r\nCSeq: %[3]d REGISTER\r\nContact: %[4]s\r\nExpires: 3600\r\n%[5]s%[6]sContent-Length: 0\r\n\r\n", host, from, n, contact, authorization, extra))
+		if len(answers) != 1 {
+			w.t.Fatalf("%d answers", len(answers))
+		}
+		if answers[0].Status != 401 || try == 2 {
+			return answers[0]
+		}
+		value, err := session.Answer(answers[0].Values("WWW-Authenticate"), "", auth.Request{Method: "REGISTER", URI: "sip:" + host})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		authorization = "Authorization: " + value + "\r\n"
+	}
+}
+
+// proof answers the question for alice's password.
+func proof(t *testing.T, res *sip.Message, method, uri string) sip.Field {
+	t.Helper()
+	value, err := auth.Answer(auth.Credentials{User: "alice", Password: "pw-alice"}, res.Values("Proxy-Authenticate"), "", auth.Request{Method: method, URI: uri})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sip.Field{Name: "Proxy-Authorization", Value: value}
 }
 
 // A phone keeps its account elsewhere: it registers through sipward, is asked

@@ -28,8 +28,9 @@ routes:
 policy: {unknown_peers: prefer}
 media: {ports: %[8]d-%[9]d}
 api: {listen: "%[1]s:%[10]d"}
+state: %[11]q
 log: {level: debug, format: json}
-`, phoneHost, ports.inside, outside, ports.outside, pbx, k.host, k.port, ports.media, ports.media+mediaPorts-1, ports.api))
+`, phoneHost, ports.inside, outside, ports.outside, pbx, k.host, k.port, ports.media, ports.media+mediaPorts-1, ports.api, filepath.Join(dir, "state")))
 	s.run(t, name, dir)
 	return s
 }
@@ -116,7 +117,13 @@ func judgeAccounts(t *testing.T, wire []message, w wire, provider string) {
 	var sent, forwarded []string // shares of Alice, to the provider and from it
 	for _, m := range wire {
 		from, to := m.from.Addr().String(), m.to.Addr().String()
-		if strings.Contains(m.text, phoneHost) {
+		shown := m.text
+		if m.kind() == "BYE" {
+			// The phone proves its password again, and has hashed the address that
+			// its own request names.
+			shown = strings.Replace(shown, `uri="sip:bob@`+phoneHost, "", 1)
+		}
+		if strings.Contains(shown, phoneHost) {
 			t.Errorf("the wire shows an address of the inside:\n%s", m.text)
 		}
 		switch {

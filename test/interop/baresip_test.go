@@ -57,11 +57,13 @@ func startBaresip(t *testing.T, user string, voice []int16, outbound, transport 
 	return startPhone(t, phone{user: user, voice: voice, outbound: outbound, transport: transport})
 }
 
-// phone describes a baresip. With a password it registers at its domain.
+// phone describes a baresip. With a password, or at a domain that asks for none, it
+// registers there.
 type phone struct {
 	name             string // of the device, where a user has several
 	user             string
 	domain, password string
+	open             bool // its domain asks for no password
 	voice            []int16
 	outbound         string // proxy, an address with a port
 	transport        string
@@ -71,7 +73,10 @@ func startPhone(t *testing.T, o phone) *baresip {
 	t.Helper()
 	user, voice, outbound, transport := o.user, o.voice, o.outbound, o.transport
 	domain, registration := phoneHost, "regint=0"
-	if o.password != "" {
+	switch {
+	case o.open:
+		domain, registration = o.domain, "regint=60"
+	case o.password != "":
 		domain, registration = o.domain, fmt.Sprintf("regint=60;auth_user=%s;auth_pass=%s", user, o.password)
 	}
 	first := freePorts(t, 4+rtpPorts)

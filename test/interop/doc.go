@@ -5,9 +5,11 @@
 //	SIPp    ── sipward ══ the wire ══ sipward ── baresip
 //	baresip ── sipward ══ Kamailio, rtpengine ══ sipward ── baresip
 //	baresip ── sipward ── baresip
+//	baresip ── sipward ══ its own far end, the test addresses
 //
 // In some of them the phones register: with their sipward, or through it at
-// Kamailio, which knows nothing of sipward and asks for passwords of its own.
+// Kamailio, which knows nothing of sipward and asks for passwords of its own; or
+// their sipward has an account at Kamailio for all of them.
 //
 // Both phones speak, with different voices, and what each of them heard is
 // compared with what the other one played. tshark reads the capture, as somebody

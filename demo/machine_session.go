@@ -11,10 +11,10 @@ import (
 	"github.com/sipward/sipward/sip/sdp"
 )
 
-// errNoEcho says that a description has no m-line that an echo can take.
+// errNoEcho says that a description has no m-line that a machine can take.
 var errNoEcho = errors.New("demo: no plain RTP audio between addresses of one family")
 
-// mirror is an offer as an echo answers it: the first m-line of plain RTP
+// mirror is an offer as a machine answers it: the first m-line of plain RTP
 // audio with all its formats in the offer's order, and no other line.
 type mirror struct {
 	lines      []sdp.Media
@@ -97,10 +97,10 @@ func (m *mirror) clock(rtpmap string) {
 }
 
 // describe writes what follows the origin line of a description with the
-// echo's own address.
-func (m mirror) describe(local netip.AddrPort, direction string) string {
+// machine's own address.
+func (m mirror) describe(user string, local netip.AddrPort, direction string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "s=echo\r\nc=IN %s %s\r\nt=%s\r\n", familyOf(local.Addr()), local.Addr(), m.time)
+	fmt.Fprintf(&b, "s=%s\r\nc=IN %s %s\r\nt=%s\r\n", user, familyOf(local.Addr()), local.Addr(), m.time)
 	for i, l := range m.lines {
 		if i != m.mine {
 			fmt.Fprintf(&b, "m=%s 0 %s %s\r\n", l.Kind, l.Proto, strings.Join(l.Formats, " "))
@@ -116,8 +116,8 @@ func (m mirror) describe(local netip.AddrPort, direction string) string {
 }
 
 // originated puts the first two lines in front.
-func originated(text string, addr netip.Addr, id uint32, version int) []byte {
-	return fmt.Appendf(nil, "v=0\r\no=%s %d %d IN %s %s\r\n%s", echoUser, id, version, familyOf(addr), addr, text)
+func originated(user, text string, addr netip.Addr, id uint32, version int) []byte {
+	return fmt.Appendf(nil, "v=0\r\no=%s %d %d IN %s %s\r\n%s", user, id, version, familyOf(addr), addr, text)
 }
 
 func familyOf(a netip.Addr) string {
@@ -137,7 +137,7 @@ func mirroredDirection(m sdp.Media) string {
 	return answering(m.Direction, own)
 }
 
-// endsOf is where an m-line takes RTP and RTCP; not ok where an echo may not
+// endsOf is where an m-line takes RTP and RTCP; not ok where a machine may not
 // send. RTCP for another host than the one whose RTP comes back is not sent.
 func endsOf(m sdp.Media, own netip.Addr) (ends, bool) {
 	if m.Held() {

@@ -12,24 +12,22 @@ import (
 	"github.com/pion/rtcp"
 )
 
-const (
-	// echoRate bounds what one call may make an echo keep and send, in packets
-	// a second: ten phones' worth. Two echoes that somebody has joined to each
-	// other send no more than that either.
-	echoRate = 500
-	// maxDatagram is what UDP can carry; uncompressed audio fills several
-	// kilobytes in 20 ms.
-	maxDatagram = 1<<16 - 1
-)
+// maxDatagram is what UDP can carry; uncompressed audio fills several kilobytes
+// in 20 ms.
+const maxDatagram = 1<<16 - 1
 
-// echoLine is the media of one call at an echo: every RTP packet goes back
-// after the delay as it came, with header extension, payload type, marker,
-// timestamp and payload. SSRC and sequence number are the echo's own, and follow
-// the caller's: loss, repetition and order are heard as they happened.
-type echoLine struct {
+// machineLine is the media of one call at a test address.
+//
+// At an echo every RTP packet goes back after the delay as it came, with header
+// extension, payload type, marker, timestamp and payload. SSRC and sequence
+// number are the echo's own, and follow the caller's: loss, repetition and order
+// are heard as they happened. At a speaker its voice is sent instead.
+type machineLine struct {
 	socket  pair
 	local   netip.AddrPort // RTP
+	name    string         // for RTCP
 	delay   time.Duration
+	voice   *voice // nil at an echo
 	mask    uint32 // own SSRC: the caller's with these bits changed
 	shift   uint16 // own sequence number: the caller's and this
 	waiting chan late
@@ -50,50 +48,54 @@ type late struct {
 	b   []byte
 }
 
-func openEchoLine(n Network, addr netip.Addr, delay time.Duration) (*echoLine, error) {
-	socket, err := listenPair(n, addr)
+func (m *machine) openLine(v *voice) (*machineLine, error) {
+	socket, err := listenPair(m.network, m.addr)
 	if err != nil {
 		return nil, err
 	}
 	var random [6]byte
 	rand.Read(random[:])
-	l := &echoLine{
-		socket: socket, local: localOf(socket.rtp.LocalAddr()), delay: delay,
+	l := &machineLine{
+		socket: socket, local: localOf(socket.rtp.LocalAddr()), name: m.user + "@" + m.addr.String(), delay: m.delay, voice: v,
 		mask: binary.BigEndian.Uint32(random[:]) | 1, shift: binary.BigEndian.Uint16(random[4:]), // never the caller's own SSRC
-		waiting: make(chan late, 16+int(echoRate*delay/time.Second)), stop: make(chan struct{}), heard: time.Now(),
+		waiting: make(chan late, 16+int(echoRate*m.delay/time.Second)), stop: make(chan struct{}), heard: time.Now(),
 	}
 	l.wg.Go(func() { readDatagrams(socket.rtp, maxDatagram, l.stop, l.takeRTP) })
 	l.wg.Go(func() { readDatagrams(socket.rtcp, 2048, l.stop, l.takeRTCP) })
-	l.wg.Go(l.repeat)
+	if v == nil {
+		l.wg.Go(l.repeat)
+	} else {
+		l.wg.Go(l.speak)
+	}
 	l.wg.Go(l.reportNowAndThen)
 	return l, nil
 }
 
 // connect says where the caller is, whether RTP goes both ways, and the clock
 // rates of its formats.
-func (l *echoLine) connect(to ends, open bool, clocks map[byte]uint32) {
+func (l *machineLine) connect(to ends, open bool, clocks map[byte]uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.to, l.open, l.clocks = to, open && to.rtp.IsValid(), clocks
 }
 
 // touch begins the waiting for RTP anew.
-func (l *echoLine) touch() {
+func (l *machineLine) touch() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heard = time.Now()
 }
 
 // quiet is how long no RTP has come.
-func (l *echoLine) quiet() time.Duration {
+func (l *machineLine) quiet() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Since(l.heard)
 }
 
-func (l *echoLine) takeRTP(b []byte, from netip.AddrPort) {
+func (l *machineLine) takeRTP(b []byte, from netip.AddrPort) {
 	now := time.Now()
-	if !isRTP(b) || !l.welcome(b, from, now) {
+	if !isRTP(b) || !l.welcome(b, from, now) || l.voice != nil {
 		return
 	}
 	b = slices.Clone(b)
@@ -106,7 +108,7 @@ func (l *echoLine) takeRTP(b []byte, from netip.AddrPort) {
 }
 
 // welcome notes a packet of the caller; false for one that goes nowhere.
-func (l *echoLine) welcome(b []byte, from netip.AddrPort, now time.Time) bool {
+func (l *machineLine) welcome(b []byte, from netip.AddrPort, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if from.Addr() != l.to.rtp.Addr() {
@@ -121,7 +123,7 @@ func (l *echoLine) welcome(b []byte, from netip.AddrPort, now time.Time) bool {
 	return l.open
 }
 
-func (l *echoLine) takeRTCP(b []byte, from netip.AddrPort) {
+func (l *machineLine) takeRTCP(b []byte, from netip.AddrPort) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if isRTCP(b) && from.Addr() == l.to.rtp.Addr() {
@@ -131,7 +133,7 @@ func (l *echoLine) takeRTCP(b []byte, from netip.AddrPort) {
 
 // repeat sends each packet when it is due. One that falls into a hold is
 // dropped.
-func (l *echoLine) repeat() {
+func (l *machineLine) repeat() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -156,13 +158,13 @@ func (l *echoLine) repeat() {
 	}
 }
 
-// reportNowAndThen tells the caller how its RTP arrives, once there is any.
-// They are receiver reports although the echo sends: the clock that an SR would
+// reportNowAndThen tells the caller how its RTP arrives, once there is any, or
+// what a voice has sent.
+// An echo's are receiver reports although it sends: the clock that an SR would
 // have to tell the time by is the caller's own.
-func (l *echoLine) reportNowAndThen() {
+func (l *machineLine) reportNowAndThen() {
 	timer := time.NewTimer(firstReport)
 	defer timer.Stop()
-	name := echoUser + "@" + l.local.Addr().String()
 	for {
 		select {
 		case <-timer.C:
@@ -175,19 +177,24 @@ func (l *echoLine) reportNowAndThen() {
 			about = l.from.report(time.Now())
 		}
 		l.mu.Unlock()
-		if to.IsValid() && known {
+		var b []byte
+		switch {
+		case !to.IsValid():
+		case l.voice != nil:
+			b = l.voice.report(about.SSRC, l.name)
+		case known:
 			own := about.SSRC ^ l.mask
-			b, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: own, Reports: []rtcp.ReceptionReport{about}}, rtcp.NewCNAMESourceDescription(own, name)})
-			if err == nil {
-				_, _ = l.socket.rtcp.WriteTo(b, net.UDPAddrFromAddrPort(to)) // the next one comes
-			}
+			b, _ = rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: own, Reports: []rtcp.ReceptionReport{about}}, rtcp.NewCNAMESourceDescription(own, l.name)})
+		}
+		if len(b) > 0 {
+			_, _ = l.socket.rtcp.WriteTo(b, net.UDPAddrFromAddrPort(to)) // the next one comes
 		}
 		timer.Reset(reportEvery)
 	}
 }
 
 // close ends everything and returns when it has ended. It must be called once.
-func (l *echoLine) close() {
+func (l *machineLine) close() {
 	close(l.stop)
 	l.socket.close()
 	l.wg.Wait()

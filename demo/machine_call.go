@@ -3,6 +3,7 @@ package demo
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -10,20 +11,20 @@ import (
 	"github.com/sipward/sipward/sip/sdp"
 )
 
-// echoCall is one call of an Echo, as the one who is called.
-type echoCall struct {
-	echo   *Echo
-	from   netip.AddrPort // for the log
-	queue  sip.Queue
-	dialog *sip.Dialog
+// machineCall is one call of a machine, as the one who is called.
+type machineCall struct {
+	machine *machine
+	from    netip.AddrPort // for the log
+	queue   sip.Queue
+	dialog  *sip.Dialog
 
 	// On the queue.
-	line    *echoLine
+	line    *machineLine
 	agreed  mirror // what the next description is about
 	origin  uint32 // the session id of its descriptions (RFC 8866 section 5.2)
 	version int    // of the last one
 	said    string // the last one without its origin
-	listens bool   // both directions are open: RTP is due
+	listens bool   // the line is open: RTP is due
 	awaited bool   // the answer to its own offer comes with the ACK
 	over    bool
 	limit   *time.Timer
@@ -31,21 +32,21 @@ type echoCall struct {
 }
 
 // ring takes the INVITE in and answers it at once.
-func (c *echoCall) ring(in *sip.Incoming) {
+func (c *machineCall) ring(in *sip.Incoming) {
 	if c.over {
 		return
 	}
 	offered, to := offerOfEcho(), ends{}
 	if len(in.Body) > 0 {
 		var err error
-		if offered, to, err = mirrorOf(in.Body, c.echo.o.Addr); err != nil {
-			c.refuse(488, err.Error())
+		if offered, to, err = c.machine.read(in.Body); err != nil {
+			c.refuse(488, err)
 			return
 		}
 	}
 	var err error
-	if c.line, err = openEchoLine(c.echo.o.Network, c.echo.o.Addr, c.echo.o.Delay); err != nil {
-		c.refuse(503, err.Error())
+	if c.line, err = c.machine.openLine(c.newVoice()); err != nil {
+		c.refuse(503, err)
 		return
 	}
 	var random [4]byte
@@ -60,13 +61,15 @@ func (c *echoCall) ring(in *sip.Incoming) {
 		c.awaited = true
 	}
 	c.dialog.Answer(sdpType, c.describe(direction), sip.Field{Name: "Allow", Value: phoneAllows})
-	c.limit = c.after(c.echo.o.MaxDuration, func() { c.hangup("it lasted as long as a call may") })
+	c.limit = c.after(c.machine.maxDuration, func() { c.hangup("it lasted as long as a call may") })
 	c.line.touch()
-	c.watch(echoSilence)
+	if c.line.voice == nil {
+		c.watch(echoSilence)
+	}
 }
 
 // after runs f on the queue unless the call is over by then.
-func (c *echoCall) after(wait time.Duration, f func()) *time.Timer {
+func (c *machineCall) after(wait time.Duration, f func()) *time.Timer {
 	return time.AfterFunc(wait, func() {
 		c.queue.Post(func() {
 			if !c.over {
@@ -77,7 +80,7 @@ func (c *echoCall) after(wait time.Duration, f func()) *time.Timer {
 }
 
 // watch looks after that time whether RTP still comes, where it is due.
-func (c *echoCall) watch(wait time.Duration) {
+func (c *machineCall) watch(wait time.Duration) {
 	c.silence = c.after(wait, func() {
 		quiet := c.line.quiet()
 		switch {
@@ -93,36 +96,43 @@ func (c *echoCall) watch(wait time.Duration) {
 
 // connect takes in what the caller's m-line says and gives the direction that
 // answers it.
-func (c *echoCall) connect(m sdp.Media, clocks map[byte]uint32, to ends) string {
+func (c *machineCall) connect(m sdp.Media, clocks map[byte]uint32, to ends) string {
 	direction := mirroredDirection(m)
-	listens := direction == "sendrecv"
+	listens := direction == "sendrecv" || direction == "sendonly" && c.line.voice != nil
 	if listens && !c.listens {
 		c.line.touch() // a hold is over: the silence of it does not count
 	}
 	c.listens = listens
 	c.line.connect(to, listens, clocks)
+	if c.line.voice != nil {
+		c.line.voice.use(m.Formats[0])
+	}
 	return direction
 }
 
 // describe writes the next session description. Its version tells it from the
 // one before only where they differ (RFC 3264 section 8).
-func (c *echoCall) describe(direction string) []byte {
-	text := c.agreed.describe(c.line.local, direction)
+func (c *machineCall) describe(direction string) []byte {
+	text := c.agreed.describe(c.machine.user, c.line.local, direction)
 	if text != c.said {
 		c.said = text
 		c.version++
 	}
-	return originated(text, c.line.local.Addr(), c.origin, c.version)
+	return originated(c.machine.user, text, c.line.local.Addr(), c.origin, c.version)
 }
 
-// refuse turns the initial INVITE down.
-func (c *echoCall) refuse(status int, why string) {
-	c.dialog.Refuse(status, "")
-	c.finish(why)
+// refuse turns the initial INVITE down. What the caller can mend is said to it.
+func (c *machineCall) refuse(status int, why error) {
+	phrase := ""
+	if errors.Is(why, errNoG711) {
+		phrase = errNoG711.Error()
+	}
+	c.dialog.Refuse(status, phrase)
+	c.finish(why.Error())
 }
 
 // hangup ends a call that stands.
-func (c *echoCall) hangup(why string) {
+func (c *machineCall) hangup(why string) {
 	if c.over {
 		return
 	}
@@ -131,7 +141,7 @@ func (c *echoCall) hangup(why string) {
 }
 
 // finish closes everything that belongs to the call, once.
-func (c *echoCall) finish(why string) {
+func (c *machineCall) finish(why string) {
 	if c.over {
 		return
 	}
@@ -144,12 +154,12 @@ func (c *echoCall) finish(why string) {
 	if c.line != nil {
 		c.line.close()
 	}
-	c.echo.release(c)
-	c.echo.o.Log.Debug("echo: the call is over", "from", c.from, "reason", why)
+	c.machine.release(c)
+	c.machine.log.Debug("test address: the call is over", "user", c.machine.user, "from", c.from, "reason", why)
 }
 
 // OnRequest implements sip.User.
-func (c *echoCall) OnRequest(tx *sip.ServerTx) {
+func (c *machineCall) OnRequest(tx *sip.ServerTx) {
 	switch tx.Request.Method {
 	case "BYE":
 		tx.Reply(200, "")
@@ -167,7 +177,7 @@ func (c *echoCall) OnRequest(tx *sip.ServerTx) {
 }
 
 // changed answers a re-INVITE or UPDATE. One that is refused changes nothing.
-func (c *echoCall) changed(tx *sip.ServerTx) {
+func (c *machineCall) changed(tx *sip.ServerTx) {
 	req := tx.Request
 	switch {
 	case c.line == nil: // it is not answered yet
@@ -187,7 +197,7 @@ func (c *echoCall) changed(tx *sip.ServerTx) {
 		tx.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	offered, to, err := mirrorOf(req.Body, c.echo.o.Addr)
+	offered, to, err := c.machine.read(req.Body)
 	if err != nil {
 		tx.Reply(488, "")
 		return
@@ -197,12 +207,12 @@ func (c *echoCall) changed(tx *sip.ServerTx) {
 }
 
 // OnAck implements sip.User.
-func (c *echoCall) OnAck(ack *sip.Message, _ *sip.ServerTx) {
+func (c *machineCall) OnAck(ack *sip.Message, _ *sip.ServerTx) {
 	if !c.awaited {
 		return
 	}
 	c.awaited = false
-	answer, to, err := mirrorOf(ack.Body, c.echo.o.Addr)
+	answer, to, err := c.machine.read(ack.Body)
 	if err != nil || ack.ContentType() != sdpType || answer.mine != c.agreed.mine {
 		c.hangup("the ACK has no answer to the offer")
 		return
@@ -211,19 +221,19 @@ func (c *echoCall) OnAck(ack *sip.Message, _ *sip.ServerTx) {
 }
 
 // OnCancel implements sip.User.
-func (c *echoCall) OnCancel() { c.finish("the caller gave up") }
+func (c *machineCall) OnCancel() { c.finish("the caller gave up") }
 
 // OnAckTimeout implements sip.User.
-func (c *echoCall) OnAckTimeout() { c.hangup("no ACK came") }
+func (c *machineCall) OnAckTimeout() { c.hangup("no ACK came") }
 
 // OnProvisional implements sip.User; it is for callers.
-func (c *echoCall) OnProvisional(*sip.Message) {}
+func (c *machineCall) OnProvisional(*sip.Message) {}
 
 // OnAnswer implements sip.User; it is for callers.
-func (c *echoCall) OnAnswer(*sip.Message) {}
+func (c *machineCall) OnAnswer(*sip.Message) {}
 
 // OnAnswerRepeated implements sip.User; it is for callers.
-func (c *echoCall) OnAnswerRepeated(*sip.Message) {}
+func (c *machineCall) OnAnswerRepeated(*sip.Message) {}
 
 // OnRefused implements sip.User; it is for callers.
-func (c *echoCall) OnRefused(*sip.Message, error) {}
+func (c *machineCall) OnRefused(*sip.Message, error) {}
