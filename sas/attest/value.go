@@ -26,7 +26,7 @@ const (
 type Value struct{ Type, Key, Identity, Signature string }
 
 // maxValue bounds a value, in octets: an OpenPGP signature by RSA 4096 takes
-// about 900.
+// about 850.
 const maxValue = 8192
 
 var errForm = errors.New("attest: not four fields of visible ASCII with one space between them")
@@ -34,8 +34,11 @@ var errForm = errors.New("attest: not four fields of visible ASCII with one spac
 // Parse reads a value. Forms of known types are the key exchange's affair,
 // which has read the value before.
 func Parse(value string) (Value, error) {
+	if len(value) > maxValue {
+		return Value{}, errForm
+	}
 	f := strings.Split(value, " ")
-	if len(value) > maxValue || len(f) != 4 {
+	if len(f) != 4 {
 		return Value{}, errForm
 	}
 	for _, s := range f {
@@ -76,23 +79,20 @@ func SameIdentity(a, b string) bool {
 	return okA && okB && userA == userB && strings.EqualFold(hostA, hostB)
 }
 
-// cutIdentity takes an identity apart.
+// cutIdentity takes an identity apart. Nothing but visible ASCII is one: letters
+// of other scripts that count as the same as one of ASCII regardless of case, such
+// as the Kelvin sign, would make two hosts one.
 func cutIdentity(s string) (user, host string, ok bool) {
 	s, ok = strings.CutPrefix(s, "sip:")
-	if !ok {
+	if !ok || strings.ContainsFunc(s, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
 		return "", "", false
 	}
 	user, host, ok = strings.Cut(s, "@")
-	if !ok || user == "" || host == "" || strings.ContainsAny(user, ";?<> ") || strings.ContainsAny(host, "@;?<> ") {
+	if !ok || user == "" || host == "" || strings.ContainsAny(user, ";?<>") || strings.ContainsAny(host, "@;?<>") {
 		return "", "", false
 	}
-	name := host
-	if strings.HasPrefix(host, "[") {
-		if !strings.HasSuffix(host, "]") {
-			return "", "", false
-		}
-	} else if strings.Contains(name, ":") {
-		return "", "", false
+	if strings.HasPrefix(host, "[") { // IPv6
+		return user, host, strings.HasSuffix(host, "]") && len(host) > 2
 	}
-	return user, host, true
+	return user, host, !strings.Contains(host, ":")
 }
