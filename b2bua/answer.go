@@ -34,6 +34,23 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		c.end(sentence)
 		return
 	}
+	if fin == "" {
+		c.agreedOn(res, "")
+		return
+	}
+	c.state = Answered // no other phone answers while signatures are looked at
+	c.vet(c.b, func(refusal string) {
+		if refusal != "" {
+			l.dialog.Ack(res, "", nil)
+			c.end(refusal)
+			return
+		}
+		c.agreedOn(res, fin)
+	})
+}
+
+// agreedOn goes on with a 2xx whose exchange, if it has one, is in order.
+func (c *Call) agreedOn(res *sip.Message, fin string) {
 	if c.offer == nil {
 		c.offeredByCallee(res, fin)
 		return
@@ -70,13 +87,15 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 
 // answerCaller sends the 200 on the A leg, for that of the B leg.
 func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
-	if c.a.exchange != nil {
-		out.AddSessionAttribute("dh-resp", c.a.resp)
-	}
-	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
-	fields = append(fields, c.told(res, c.b, c.a)...)
-	c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
-	c.emit("call-changed")
+	c.whenSigned(c.a, func() {
+		if c.a.exchange != nil {
+			withSignatures(out, "dh-resp", c.a.resp, c.a.sigs)
+		}
+		fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
+		fields = append(fields, c.told(res, c.b, c.a)...)
+		c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
+		c.emit("call-changed")
+	})
 }
 
 // ackWith acknowledges the 2xx, with dh-fin where there is one.
@@ -85,8 +104,7 @@ func (c *Call) ackWith(res *sip.Message, fin string) {
 		c.b.dialog.Ack(res, "", nil)
 		return
 	}
-	body := sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}})
-	c.b.dialog.Ack(res, "", body, fragmentFields...)
+	c.b.dialog.Ack(res, "", finFragment(fin, c.b.sigs), fragmentFields...)
 }
 
 // offeredByCallee: the caller's INVITE had no SDP, so the 2xx holds the offer
@@ -122,11 +140,24 @@ func (c *Call) acked(ack *sip.Message) {
 		if !c.takeFin(c.a, ack) {
 			return
 		}
-		if err := c.secure(c.a); err != nil {
-			c.end("the media could not be encrypted: " + err.Error())
-			return
-		}
+		c.vet(c.a, func(refusal string) {
+			if refusal != "" {
+				c.end(refusal)
+				return
+			}
+			if err := c.secure(c.a); err != nil {
+				c.end("the media could not be encrypted: " + err.Error())
+				return
+			}
+			c.stands()
+		})
+		return
 	}
+	c.stands()
+}
+
+// stands: both dialogs are complete, and every share is in order.
+func (c *Call) stands() {
 	c.p.proved(c, c.a)
 	c.stood = time.Now()
 	c.changed(Established)
@@ -150,7 +181,7 @@ func (c *Call) answerFromAck(ack *sip.Message) bool {
 		return false
 	}
 	if c.fin != "" {
-		out.AddSessionAttribute("dh-fin", c.fin)
+		withSignatures(out, "dh-fin", c.fin, c.b.sigs)
 	}
 	c.b.dialog.Ack(res, sdpType, out.Bytes())
 	c.connect(answer, c.a)

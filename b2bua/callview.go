@@ -10,6 +10,8 @@ import (
 func (c *Call) publishView() {
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
 		Trust: c.trust, Reason: c.reason, Started: c.started}
+	known := c.viewed().verdict
+	v.Says, v.Identity, v.Key, v.KeyType, v.Downgrade, v.KeyChanged = known.Says, known.Identity, known.Key, known.KeyType, known.Downgrade, known.Changed
 	switch {
 	case c.a.side == policy.Outside:
 		v.Direction = "inbound"
