@@ -85,6 +85,7 @@
 //	  token_file: token        # needed where listen is not loopback
 //	state: /var/lib/sipward    # what lasts over a restart: a folder, or a file with an ending such as .db;
 //	                           # off: nothing; left out: ~/.local/state/sipward (see Config.StateFile)
+//	                           # the identity keys are in the folder keys beside it
 //	records: calls             # a folder: what became of each call, a line each that cannot be changed unnoticed
 //	                           # (see package record); left out: nothing is kept
 //	log:

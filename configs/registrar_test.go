@@ -155,3 +155,13 @@ func TestStateFile(t *testing.T) {
 		}
 	}
 }
+
+func TestKeysFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for state, want := range map[string]string{StateOff: "", dir: dir + "/keys", dir + "/other.db": dir + "/keys"} {
+		if got, err := (&Config{State: state}).KeysFolder(); err != nil || got != filepath.FromSlash(want) {
+			t.Errorf("state %s: %s, %v; want %s", state, got, err, want)
+		}
+	}
+}

@@ -47,3 +47,13 @@ func (c *Config) stateFile(getenv func(string) string, home func() (string, erro
 	}
 	return filepath.Join(dir, ".local", "state", "sipward", stateFile), nil
 }
+
+// KeysFolder returns the folder of sipward's identity keys, keys beside the state
+// file; "" where no state is kept.
+func (c *Config) KeysFolder() (string, error) {
+	file, err := c.StateFile()
+	if err != nil || file == "" {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(file), "keys"), nil
+}

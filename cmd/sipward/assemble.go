@@ -18,6 +18,7 @@ import (
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
+	"github.com/sipward/sipward/sas/attest"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/store"
 )
@@ -34,12 +35,13 @@ type daemon struct {
 	cfg       *configs.Config
 	log       *slog.Logger
 	started   time.Time
-	sockets   []socket     // see opened
-	mu        sync.Mutex   // guards sockets once the proxy runs: they move
-	state     store.Store  // nil: registrations end with the process
-	stateFile string       // "" likewise
-	phones    *phones      // nil where none can register
-	api       net.Listener // nil where the configuration turns it off
+	sockets   []socket             // see opened
+	mu        sync.Mutex           // guards sockets once the proxy runs: they move
+	state     store.Store          // nil: registrations end with the process
+	stateFile string               // "" likewise
+	identity  *attest.IdentityKeys // nil where no state is kept
+	phones    *phones              // nil where none can register
+	api       net.Listener         // nil where the configuration turns it off
 	engine    *media.Engine
 	tests     *tests         // nil without test addresses
 	record    *record.Writer // nil where none is kept
@@ -74,6 +76,9 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		return d, err
 	}
 	if d.state, d.stateFile, err = openState(cfg, log); err != nil {
+		return d, err
+	}
+	if d.identity, err = openIdentity(cfg, log); err != nil {
 		return d, err
 	}
 	if d.phones, err = openPhones(cfg, d.state, log); err != nil {
@@ -359,6 +364,9 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		}
 	}
 	d.tests.close()
+	if d.identity != nil {
+		d.identity.Close()
+	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}

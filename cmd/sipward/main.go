@@ -7,6 +7,7 @@
 //	sipward explain  says what would become of a call, and why
 //	sipward status   shows how a running sipward is
 //	sipward calls    shows the live calls of a running sipward
+//	sipward keys     shows and replaces the keys that sign calls
 //	sipward demo     two phones, two sipwards and a wiretap in one process
 //	sipward version  what this program was built from
 //

@@ -15,7 +15,7 @@ func TestListenerWithTLS(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	cert, key := certificate(t, now.Add(-time.Hour), now.AddDate(1, 0, 0))
-	cfg := parse(t, fmt.Sprintf("listeners:\n  - {name: a, side: inside, address: \"127.0.0.1:0\", transports: [udp, tls], tls: {certificate: %q, key: %q}}\napi: {listen: off}\n", cert, key))
+	cfg := parse(t, fmt.Sprintf("listeners:\n  - {name: a, side: inside, address: \"127.0.0.1:0\", transports: [udp, tls], tls: {certificate: %q, key: %q}}\napi: {listen: off}\nstate: off\n", cert, key))
 	d, err := assemble(cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ type GnuPG struct {
 // gnupgKeys is what was read at one time. It is never changed.
 type gnupgKeys struct {
 	at      time.Time // before gpg was asked
-	keys    *Keys     // those with a trusted user ID
+	keys    *keySet   // those with a trusted user ID
 	trusted map[string]map[string]bool
 	why     map[string]string // of the others
 }
@@ -134,7 +134,7 @@ func (g *GnuPG) current(ctx context.Context) (*gnupgKeys, error) {
 
 // keys asks gpg for everything.
 func (g gpg) keys(ctx context.Context) (*gnupgKeys, error) {
-	k := &gnupgKeys{at: time.Now(), keys: emptyKeys(), trusted: map[string]map[string]bool{}, why: map[string]string{}}
+	k := &gnupgKeys{at: time.Now(), keys: newKeySet(), trusted: map[string]map[string]bool{}, why: map[string]string{}}
 	out, err := g.run(ctx, nil, maxListing, "--with-colons", "--fixed-list-mode", "--list-keys")
 	if err != nil {
 		return nil, err
@@ -161,8 +161,13 @@ func (g gpg) keys(ctx context.Context) (*gnupgKeys, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := k.keys.add(out); err != nil {
-			return nil, err
+		// What is not read of it is said of each key by itself: GnuPG knows kinds
+		// of keys that are not known here.
+		_ = k.keys.add(out)
+		for _, f := range wanted[:n] {
+			if k.keys.certificates[f] == nil {
+				k.why[f] = "is of a kind that is not known here"
+			}
 		}
 		wanted = wanted[n:]
 	}

@@ -99,7 +99,7 @@ func readTestKeys(t testing.TB, exported []byte) *Keys {
 	if err := os.WriteFile(name, exported, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	k, err := OpenKeys(name)
+	k, err := OpenKeys(name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,10 @@ func (h *home) sign(key string, text []byte, args ...string) []byte {
 
 const alice = "sip:alice@a.example"
 
-var signedText = Value{Type: TypeOpenPGP, Key: "AA", Identity: alice}.Text(Initiator, [32]byte{1})
+var (
+	signedText  = Value{Type: TypeOpenPGP, Key: "AA", Identity: alice}.Text(Initiator, [32]byte{1})
+	changedText = append(bytes.Clone(signedText), 'x')
+)
 
 func (h *home) expect(k Keyring, key string, signature []byte, state State, owned bool, why string) {
 	h.t.Helper()
@@ -138,7 +141,7 @@ func TestKeysMadeByGnuPG(t *testing.T) {
 			k, sig := h.keys(f), h.sign(f, signedText)
 			h.expect(k, f, sig, Right, true, "signed by the OpenPGP key "+f)
 			h.expect(k, f, h.sign(f, signedText, "--digest-algo", "SHA512"), Right, true, "signed")
-			h.expect(k, f, h.sign(f, append(signedText, 'x')), Wrong, false, "not by the key that it names")
+			h.expect(k, f, h.sign(f, changedText), Wrong, false, "not by the key that it names")
 			h.expect(k, strings.Repeat("0", 40), sig, Unchecked, false, "not in the keyring")
 			expectResult(t, k.Verify(context.Background(), f, "sip:bob@a.example", signedText, sig), Right, false, "not known to belong to sip:bob@a.example")
 			if !k.Usable(context.Background(), "sip:alice@A.example") || k.Usable(context.Background(), "sip:bob@a.example") {
@@ -147,7 +150,7 @@ func TestKeysMadeByGnuPG(t *testing.T) {
 			for i := range sig { // every octet of it counts, or its change is at least not right for another text
 				changed := bytes.Clone(sig)
 				changed[i] ^= 0x41
-				if r := k.Verify(context.Background(), f, alice, append(signedText, 'x'), changed); r.State == Right {
+				if r := k.Verify(context.Background(), f, alice, changedText, changed); r.State == Right {
 					t.Fatalf("octet %d changed: right for another text", i)
 				}
 			}
@@ -181,8 +184,8 @@ func TestSubkeysMadeByGnuPG(t *testing.T) {
 
 	// gpg refuses to sign with a key for authentication: its flags are changed for that.
 	made := h.keys(f)
-	for i := range made.certificates[f].entity.Subkeys {
-		if s := &made.certificates[f].entity.Subkeys[i]; hexOf(s.PublicKey) == sub {
+	for i := range made.set.certificates[f].entity.Subkeys {
+		if s := &made.set.certificates[f].entity.Subkeys[i]; hexOf(s.PublicKey) == sub {
 			for _, b := range s.Bindings {
 				b.Packet.FlagSign = false
 			}
@@ -202,7 +205,7 @@ func TestSubkeysMadeByGnuPG(t *testing.T) {
 func exported(t testing.TB, k *Keys) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	for _, c := range k.certificates {
+	for _, c := range k.set.certificates {
 		if err := c.entity.Serialize(&b); err != nil {
 			t.Fatal(err)
 		}
@@ -249,16 +252,16 @@ func TestExpiredByGnuPG(t *testing.T) {
 		t.Error("an expired key is usable")
 	}
 	at := h.keys(f)
-	at.now = func() time.Time { return time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC) }
+	at.set.now = func() time.Time { return time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC) }
 	h.expect(at, f, sig, Right, true, "signed")
-	at.now = time.Now // judged anew
+	at.set.now = time.Now // judged anew
 	h.expect(at, f, sig, Unchecked, false, "is expired")
 
 	h.gpg(nil, "--quick-set-expire", f, "never")
 	sub := h.subkey(f, "ed25519", "sign", "2030-01-01")
 	k := h.keys(f)
 	h.expect(k, f, h.sign(sub, signedText), Right, true, "signed")
-	k.now = func() time.Time { return time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC) }
+	k.set.now = func() time.Time { return time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC) }
 	h.expect(k, f, h.sign(sub, signedText), Unchecked, false, "the subkey "+sub+" is expired")
 	h.expect(k, f, h.sign(f, signedText), Right, true, "signed")
 
@@ -266,7 +269,7 @@ func TestExpiredByGnuPG(t *testing.T) {
 	k = h.keys(f)
 	short := h.sign(f, signedText, "--default-sig-expire", "1d")
 	h.expect(k, f, short, Right, true, "signed")
-	k.now = func() time.Time { return time.Now().AddDate(0, 0, 3) }
+	k.set.now = func() time.Time { return time.Now().AddDate(0, 0, 3) }
 	h.expect(k, f, short, Unchecked, false, "the signature is expired")
 }
 
@@ -311,12 +314,12 @@ func TestOpenKeys(t *testing.T) {
 		return path
 	}
 	two := write("two.asc", armored)
-	if k, err := OpenKeys(two); err != nil || k.Len() != 2 || !k.Usable(context.Background(), "sip:bob@b.example") {
+	if k, err := OpenKeys(two, nil); err != nil || k.Len() != 2 || !k.Usable(context.Background(), "sip:bob@b.example") {
 		t.Errorf("two blocks in one file: %v", err)
 	}
 	write("again.gpg", h.export(a))
 	write(".hidden", []byte("nothing"))
-	if k, err := OpenKeys(dir); err != nil || k.Len() != 2 {
+	if k, err := OpenKeys(dir, nil); err != nil || k.Len() != 2 {
 		t.Errorf("a folder: %v", err)
 	}
 	for name, tt := range map[string]struct {
@@ -331,14 +334,58 @@ func TestOpenKeys(t *testing.T) {
 	} {
 		path := write(name, tt.content)
 		for _, p := range []string{path, dir} {
-			if _, err := OpenKeys(p); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), name) {
+			if _, err := OpenKeys(p, nil); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 		os.Remove(path)
 	}
-	if _, err := OpenKeys(filepath.Join(dir, "none")); err == nil {
+	if _, err := OpenKeys(filepath.Join(dir, "none"), nil); err == nil {
 		t.Error("no error for nothing")
+	}
+}
+
+func TestChangedKeyFilesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	h, dir := newHome(t), t.TempDir()
+	f := h.make("alice@a.example", "ed25519", "sign", "never")
+	sig, file := h.sign(f, signedText), filepath.Join(dir, "alice.gpg")
+	write := func(name string, b []byte) {
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file, h.export(f))
+	var notes []error
+	k, err := OpenKeys(dir, func(err error) { notes = append(notes, err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func() { k.looked = time.Now().Add(-lookEvery) }
+	h.expect(k, f, sig, Right, true, "signed")
+
+	revocation, err := os.ReadFile(filepath.Join(h.dir, "openpgp-revocs.d", f+".rev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.gpg(bytes.Replace(revocation, []byte(":-----BEGIN"), []byte("-----BEGIN"), 1), "--import")
+	write(filepath.Join(dir, "bad"), []byte("no keys"))
+	for range 3 {
+		later()
+		h.expect(k, f, sig, Right, true, "signed")
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0].Error(), "the keys from before stay") {
+		t.Errorf("notes %v", notes)
+	}
+	os.Remove(filepath.Join(dir, "bad"))
+	write(filepath.Join(dir, "revoked.gpg"), h.export(f))
+	later()
+	h.expect(k, f, sig, Unchecked, false, "is revoked")
+	os.RemoveAll(dir)
+	later()
+	h.expect(k, f, sig, Unchecked, false, "is revoked")
+	if len(notes) != 2 {
+		t.Errorf("notes %v", notes)
 	}
 }
 
@@ -399,6 +446,21 @@ func TestTrustInGnuPG(t *testing.T) {
 	h.gpg(bytes.Replace(revocation, []byte(":-----BEGIN"), []byte("-----BEGIN"), 1), "--import")
 	h.gpg(nil, "--no-batch", "--edit-key", a, "enable", "save")
 	h.expect(open(), a, sig, Unchecked, false, "is revoked")
+}
+
+// Keys of a kind that is not known here are no fault of the others.
+func TestUnknownKeysInGnuPG(t *testing.T) {
+	t.Parallel()
+	program := script(t, `case "$*" in *--list-keys*)
+for f in A B; do echo "pub:u::::::::::"; echo "fpr:::::::::$f:"; echo "uid:u::::::::alice@a.example:"; done;;
+*) printf '\\231\\000\\002\\004x';; esac`)
+	g := NewGnuPG(GnuPGOptions{Program: program})
+	defer g.Close()
+	expectResult(t, g.Verify(context.Background(), "A", alice, nil, nil), Unchecked, false, "is of a kind that is not known here")
+	expectResult(t, g.Verify(context.Background(), "C", alice, nil, nil), Unchecked, false, "not in the keyring")
+	if g.Usable(context.Background(), alice) {
+		t.Error("usable")
+	}
 }
 
 func TestGnuPGIsReadAgain(t *testing.T) {

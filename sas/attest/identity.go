@@ -21,6 +21,9 @@ import (
 // says otherwise: a peer that is called once a month learns of the new one.
 const HandOver = 60 * 24 * time.Hour
 
+// IdentityKeyFile is the name of the file of a sipward's own key.
+const IdentityKeyFile = "sipward.key"
+
 // IdentityKeys are the ed25519 keys of one sipward: one that speaks for all its
 // users, and for users who have one their own. Each is a file of mode 0600:
 //
@@ -38,7 +41,9 @@ const HandOver = 60 * 24 * time.Hour
 // successor.
 //
 // A file that has changed is read again at the next [IdentityKeys.Signers], so
-// that a rotation does not need a restart. Methods may be called from any
+// that a rotation does not need a restart. A new file belongs to who owned the one
+// before, or owns the folder, so that an administrator can rotate the keys of a
+// service. Methods may be called from any
 // goroutine.
 type IdentityKeys struct {
 	dir string
@@ -85,7 +90,7 @@ func OpenIdentityKeys(dir string) (*IdentityKeys, error) {
 // sipward's own.
 func (k *IdentityKeys) File(user string) string {
 	if user == "" {
-		return filepath.Join(k.dir, "sipward.key")
+		return filepath.Join(k.dir, IdentityKeyFile)
 	}
 	return filepath.Join(k.dir, "users", url.PathEscape(user)+".key")
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
 
 // The keys of testdata and the signatures beside them are by gpg 2.2.40, made with
@@ -33,12 +34,12 @@ type stored struct {
 
 func readStored(t testing.TB, algorithm string) stored {
 	t.Helper()
-	k, err := OpenKeys(filepath.Join("testdata", algorithm+".asc"))
+	k, err := OpenKeys(filepath.Join("testdata", algorithm+".asc"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := stored{keys: k}
-	for s.fingerprint = range k.certificates {
+	for s.fingerprint = range k.set.certificates {
 	}
 	for name, into := range map[string]*[]byte{".asc": &s.key, ".sig": &s.sig} {
 		if *into, err = os.ReadFile(filepath.Join("testdata", algorithm+name)); err != nil {
@@ -62,7 +63,7 @@ func TestChecksAtOnce(t *testing.T) {
 	t.Parallel()
 	s := readStored(t, "nistp256")
 	var second sync.Map
-	s.keys.now = func() time.Time { // each check judges anew
+	s.keys.set.now = func() time.Time { // each check judges anew
 		n, _ := second.LoadOrStore("n", new(lockedCounter))
 		return time.Now().Add(time.Duration(n.(*lockedCounter).next()) * time.Second)
 	}
@@ -94,6 +95,26 @@ func (c *lockedCounter) next() int {
 	defer c.mu.Unlock()
 	c.n++
 	return c.n
+}
+
+// A clock that was wrong for a while leaves nothing behind.
+func TestClockThatWasWrong(t *testing.T) {
+	t.Parallel()
+	e, err := openpgp.NewEntity("Alice", "", "alice@a.example", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, SigLifetimeSecs: 3600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := e.Serialize(&b); err != nil {
+		t.Fatal(err)
+	}
+	k := readTestKeys(t, b.Bytes())
+	for _, ahead := range []time.Duration{2 * time.Hour, 0, 2 * time.Hour} {
+		k.set.now = func() time.Time { return time.Now().Add(ahead) }
+		if got, want := k.Usable(context.Background(), alice), ahead == 0; got != want {
+			t.Errorf("%s ahead: usable %v", ahead, got)
+		}
+	}
 }
 
 // A signature that is as long as a value can be costs no more than any other.
@@ -203,11 +224,11 @@ func FuzzKeys(f *testing.F) {
 		f.Add(append(raw, raw...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		k := emptyKeys()
+		k := newKeySet()
 		if err := k.add(b); err != nil {
 			return
 		}
-		if k.Len() == 0 {
+		if len(k.certificates) == 0 {
 			t.Error("no key and no error")
 		}
 		for fingerprint, c := range k.certificates {
@@ -218,7 +239,7 @@ func FuzzKeys(f *testing.F) {
 					t.Errorf("%s bears the name %q", fingerprint, name)
 				}
 			}
-			if r := k.Verify(context.Background(), fingerprint, alice, []byte("another text"), s.sig); r.State == Right {
+			if r := k.verify(fingerprint, alice, []byte("another text"), s.sig, func(string) bool { return true }); r.State == Right {
 				t.Error("right for another text")
 			}
 		}
@@ -247,7 +268,7 @@ func BenchmarkOpenPGP(b *testing.B) {
 			benchmarkSigner(b, k, s)
 			b.Run("judge", func(b *testing.B) {
 				for b.Loop() {
-					c := k.certificates[f]
+					c := k.set.certificates[f]
 					c.forget()
 					c.judge(time.Now())
 				}

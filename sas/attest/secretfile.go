@@ -50,8 +50,13 @@ func secretInfo(path string, info fs.FileInfo) error {
 // stops. With fresh there must have been none: then the error is fs.ErrExist.
 func writeSecret(path string, b []byte, fresh bool) (err error) {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if err := sameOwner(dir, filepath.Dir(dir)); err != nil {
+			return err
+		}
 	}
 	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
 	if err != nil {
@@ -63,7 +68,7 @@ func writeSecret(path string, b []byte, fresh bool) (err error) {
 		}
 	}()
 	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync())
+	err = errors.Join(err, f.Sync(), sameOwner(f.Name(), path))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package interop
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,9 @@ log: {level: debug, format: json}
 	s.run(t, "the office's sipward", dir)
 	return s
 }
+
+// hashedURI is the address of the inside that a phone hashed with its password.
+var hashedURI = regexp.MustCompile(`(?m)^(Proxy-)?Authorization: .*uri="[^"]*"`)
 
 // TestTrunk is an office with one account at a provider that knows nothing of
 // sipward: its phone calls another customer of the provider and is called by that
@@ -100,7 +104,9 @@ func TestTrunk(t *testing.T) {
 		// The header alone: baresip puts its address into its CNAME too, as RFC 3550
 		// section 6.5.1 has it, and what belongs to the media crosses.
 		head, _, _ := strings.Cut(m.text, "\r\n\r\n")
-		if strings.Contains(m.text, phoneHost) || from == w.a && strings.Contains(head, "office.example") {
+		// Bob's own password is Kamailio's: what his phone has hashed has to pass.
+		shown := hashedURI.ReplaceAllString(m.text, "")
+		if strings.Contains(shown, phoneHost) || from == w.a && strings.Contains(head, "office.example") {
 			t.Errorf("the provider sees the inside:\n%s", m.text)
 		}
 		switch {
