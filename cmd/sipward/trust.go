@@ -391,8 +391,9 @@ wrote the file says whom you trust: take it from nobody but yourself.`,
 	return cmd
 }
 
-// known to explain: what is remembered, where it can be had.
-func trustOf(ctx context.Context, cfg *configs.Config, identity string) (e trust.Entry, from string, err error) {
+// trustOf asks the running sipward, or else its state file, what is remembered of
+// an identity; from says which.
+func trustOf(ctx context.Context, cfg *configs.Config, file, identity string) (e trust.Entry, from string, err error) {
 	look := func(t console.Trust) error {
 		m, err := all(t)
 		if err == nil {
@@ -408,6 +409,6 @@ func trustOf(ctx context.Context, cfg *configs.Config, identity string) (e trust
 			}
 		}
 	}
-	err = inStateFile(cfg.File, errors.New("no sipward runs"), look)
+	err = inStateFile(file, errors.New("no sipward runs"), look)
 	return e, "the state file", err
 }
