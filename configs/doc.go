@@ -1,6 +1,6 @@
 // Package configs loads the configuration, fills in its defaults and checks it
-// strictly. The ready-made files workstation.yaml, office.yaml and lab.yaml stand
-// beside it and explain every key; the first two are also built into the program
+// strictly. The ready-made files workstation.yaml, office.yaml, lab.yaml and
+// b2b.yaml stand beside it and explain their keys; the first two are also built into the program
 // ([Workstation], [Office]).
 //
 // The file is YAML. Its keys, with the values they have when left out:
