@@ -267,10 +267,7 @@ func (c *Call) callee() string {
 				return identityOf(u)
 			}
 		}
-		if len(c.p.o.Domains) > 0 {
-			meant.Host = c.p.o.Domains[0]
-		}
-		return identityOf(meant)
+		return "" // called under another name, which need not be told whose it is
 	case route.RuleElsewhere:
 		if b, ok := c.p.up.binding(c.invite.URI.User, time.Now()); ok && c.p.provedElsewhere(b) {
 			if u, err := sip.ParseURI(b.aor); err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,8 +206,8 @@ func TestSayingTheSAS(t *testing.T) {
 				if _, err := w.a.proxy.SaySAS(context.Background(), "nothing", b2bua.Said{Equal: true}); !errors.Is(err, b2bua.ErrNoCall) {
 					t.Error(err)
 				}
-				w.alice.call("sip:bob@b.example")
 				w.bob.manual = true
+				w.alice.call("sip:bob@b.example")
 				w.bob.await("invited")
 				synctest.Wait()
 				ringing := w.a.proxy.Calls()[0]
@@ -316,11 +317,14 @@ func TestCallsThatTrustEnds(t *testing.T) {
 					c.before(t, ma, mb)
 				}
 				clear := w.tapClear()
-				changed := c.tamper == nil
+				var changed atomic.Bool
+				changed.Store(c.tamper == nil)
 				if c.tamper != nil {
 					w.tamper(func(m string) string {
 						out := c.tamper(m)
-						changed = changed || out != m
+						if out != m {
+							changed.Store(true)
+						}
 						return out
 					})
 				}
@@ -340,7 +344,7 @@ func TestCallsThatTrustEnds(t *testing.T) {
 					w.bob.await(c.bob)
 				}
 				time.Sleep(time.Minute)
-				if !changed {
+				if !changed.Load() {
 					t.Error("nothing was changed on the way")
 				}
 				if n := len(w.bob.events); c.bob == "" && n != 0 {

@@ -2,6 +2,7 @@ package calls
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,11 +53,11 @@ func (u *companies) options(t *testing.T) worldOptions {
 }
 
 // tapMedia counts what could be media between the houses: more than probes.
-func (w *world) tapMedia() *int {
-	n := new(int)
+func (w *world) tapMedia() *atomic.Int64 {
+	n := new(atomic.Int64)
 	w.net.Tap(func(d memnet.Datagram) {
 		if between(d.From, d.To) && !isSIP(d.Payload) && len(d.Payload) >= 172 {
-			*n++
+			n.Add(1)
 		}
 	})
 	return n
@@ -67,7 +68,7 @@ func TestUnattended(t *testing.T) {
 	inBubbleOfCompanies(t, func(*companies) {}, func(t *testing.T, u *companies, w *world) {
 		media := w.tapMedia()
 		w.up()
-		if b, a := w.talk(30); b != 30 || a != 30 || *media == 0 {
+		if b, a := w.talk(30); b != 30 || a != 30 || media.Load() == 0 {
 			t.Errorf("bob heard %d, alice %d of 30", b, a)
 		}
 		va, vb := w.views()
@@ -135,10 +136,11 @@ func TestUnattendedRefuses(t *testing.T) {
 			t.Parallel()
 			inBubbleOfCompanies(t, func(u *companies) { c.change(t, u) }, func(t *testing.T, u *companies, w *world) {
 				media := w.tapMedia()
-				var byes []string
+				var bye atomic.Pointer[string] // the first between the houses
 				w.net.Tap(func(d memnet.Datagram) {
 					if between(d.From, d.To) && strings.HasPrefix(string(d.Payload), "BYE ") {
-						byes = append(byes, string(d.Payload))
+						text := string(d.Payload)
+						bye.CompareAndSwap(nil, &text)
 					}
 				})
 				if u.tamper != nil {
@@ -159,16 +161,16 @@ func TestUnattendedRefuses(t *testing.T) {
 				w.alice.await(c.alice)
 				if c.bob != "" {
 					w.bob.await("bye SIP;cause=488;text=\"" + c.bob)
-					if len(byes) == 0 || !strings.Contains(byes[0], `Reason: SIP;cause=488;text="`+c.bob) {
-						t.Errorf("no BYE between the houses with a Reason: %q", byes)
+					if b := bye.Load(); b == nil || !strings.Contains(*b, `Reason: SIP;cause=488;text="`+c.bob) {
+						t.Errorf("no BYE between the houses with a Reason: %v", b)
 					}
 				}
 				time.Sleep(time.Minute)
 				if c.bob == "" && strings.HasPrefix(c.alice, keyless[:40]) && len(w.bob.events) != 0 {
 					t.Error("bob's phone has rung")
 				}
-				if *media != 0 || len(w.alice.heard) != 0 || len(w.bob.heard) != 0 {
-					t.Errorf("%d packets of media, alice heard %d, bob %d", *media, len(w.alice.heard), len(w.bob.heard))
+				if media.Load() != 0 || len(w.alice.heard) != 0 || len(w.bob.heard) != 0 {
+					t.Errorf("%d packets of media, alice heard %d, bob %d", media.Load(), len(w.alice.heard), len(w.bob.heard))
 				}
 				why := ""
 				for len(events) > 0 {
