@@ -3,16 +3,16 @@
 
 GO       ?= go
 FUZZTIME ?= 10s
-# The packages of make bench; one of them: make bench BENCH=./media
+# The packages of make bench-go; one of them: make bench-go BENCH=./media
 BENCH    ?= ./...
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop lint bench fuzz
+.PHONY: help build demo test interop lint bench bench-quick bench-go fuzz
 
 help: ## Say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 build: ## Build ./sipward, static
 	CGO_ENABLED=0 $(GO) build -trimpath -o sipward ./cmd/sipward
@@ -31,7 +31,13 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet -tags interop ./...
 	$(GO) run $(STATICCHECK) -tags interop ./...
 
-bench: ## All benchmarks, with what they allocate
+bench: ## Media beside rtpengine, where it is installed: writes docs/performance.md and its plot
+	$(GO) run ./test/bench/cmd/sipward-bench relay --docs docs
+
+bench-quick: ## The same in less than a minute; the last line is JSON
+	@$(GO) run ./test/bench/cmd/sipward-bench quick
+
+bench-go: ## All of Go's benchmarks, with what they allocate
 	$(GO) test -run '^$$' -bench . -benchmem $(BENCH)
 
 fuzz: ## Every fuzz target for FUZZTIME (10s)

@@ -27,6 +27,16 @@ func (p *Proxy) aor(u sip.URI) string {
 // nobody is asked; a request must come from the user that its From names. Where
 // ok is false, the request has been answered, or gets no answer.
 func (p *Proxy) authenticate(in *sip.Incoming) (user string, ok bool) {
+	named := in.From().URI
+	if in.Method == "REGISTER" {
+		named = in.To().URI
+	}
+	return p.authenticateAs(in, named, in.Reply)
+}
+
+// authenticateAs is authenticate for the user that is named, with the answers of
+// who asks.
+func (p *Proxy) authenticateAs(in *sip.Incoming, named sip.URI, reply reply) (user string, ok bool) {
 	if p.o.Auth == nil {
 		return "", true
 	}
@@ -35,10 +45,6 @@ func (p *Proxy) authenticate(in *sip.Incoming) (user string, ok bool) {
 		status, field, given = 401, "WWW-Authenticate", "Authorization"
 	}
 	now, remote := time.Now(), in.Flow.Remote()
-	named := in.From().URI
-	if in.Method == "REGISTER" {
-		named = in.To().URI
-	}
 	phone, source, account := suspected(single(remote.Addr()), named.User), suspected(single(remote.Addr()), ""), suspected(netip.Prefix{}, named.User)
 	held := !p.jail.held(now, wrongPasswords, phone, source, account).IsZero()
 	if held && !p.jail.proved(voucher{remote, named.User}, now) {
@@ -68,20 +74,20 @@ func (p *Proxy) authenticate(in *sip.Incoming) (user string, ok bool) {
 			}
 		}
 		if last {
-			in.Reply(403, "Forbidden", warning("too many wrong passwords; nothing is answered for a while"))
+			reply(403, "Forbidden", warning("too many wrong passwords; nothing is answered for a while"))
 			return "", false
 		}
 		var fields []sip.Field
 		for _, c := range p.o.Auth.Challenge(res.Verdict == auth.Stale) {
 			fields = append(fields, sip.Field{Name: field, Value: c})
 		}
-		in.Reply(status, "", fields...)
+		reply(status, "", fields...)
 		return "", false
 	}
 	p.jail.vouch(voucher{remote, res.User}, now)
 	if named.User != res.User || !p.home(named) {
 		p.log.Info("foreign identity", "user", res.User, "named", named.AOR(), "source", remote)
-		in.Reply(403, "Forbidden", warning("this account may not speak for "+named.AOR()))
+		reply(403, "Forbidden", warning("this account may not speak for "+named.AOR()))
 		return "", false
 	}
 	return res.User, true

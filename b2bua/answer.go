@@ -51,11 +51,14 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 
 // agreedOn goes on with a 2xx whose exchange, if it has one, is in order.
 func (c *Call) agreedOn(res *sip.Message, fin string) {
+	c.passResp(res)
 	if c.offer == nil {
 		c.offeredByCallee(res, fin)
 		return
 	}
-	c.ackWith(res, fin)
+	if !c.passage.taken {
+		c.ackWith(res, fin)
+	}
 	answer := c.early
 	if res.ContentType() == sdpType && len(res.Body) > 0 {
 		parsed, err := sdp.Parse(res.Body)
@@ -87,12 +90,16 @@ func (c *Call) agreedOn(res *sip.Message, fin string) {
 
 // answerCaller sends the 200 on the A leg, for that of the B leg.
 func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
+	if t := c.waits(); t != nil {
+		t.answered(out)
+		return
+	}
 	c.whenSigned(c.a, func() {
 		if c.a.exchange != nil {
 			withSignatures(out, "dh-resp", c.a.resp, c.a.sigs)
 		}
 		fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
-		fields = append(fields, c.told(res, c.b, c.a)...)
+		fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
 		c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
 		c.emit("call-changed")
 	})
@@ -136,6 +143,7 @@ func (c *Call) acked(ack *sip.Message) {
 	if c.pending != nil && !c.answerFromAck(ack) {
 		return
 	}
+	c.passFin(ack)
 	if c.a.exchange != nil {
 		if !c.takeFin(c.a, ack) {
 			return

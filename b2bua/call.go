@@ -37,7 +37,7 @@ const noAnswer = 3 * time.Minute
 type Call struct {
 	p       *Proxy
 	id      string
-	queue   sip.Queue
+	queue   *sip.Queue
 	started time.Time
 	stood   time.Time // when it was established, zero if never
 	invite  *sip.Incoming
@@ -59,24 +59,34 @@ type Call struct {
 	assured  [2]assurance       // of the legs outside, by their ends
 	cancel   context.CancelFunc // ends a DNS look-up
 
+	replacing bool // a phone is taking a leg's place over
+
 	state      State
 	protection string
 	trust      string
 	reason     string
 
-	offer    *sdp.Session  // the offer under way, as it came
-	offerer  *Leg          // who made it
-	relays   []*relay      // one for each m-line of the session
-	held     bool          // no m-line can carry media now
-	early    *sdp.Session  // the answer of a provisional response
-	pending  *sip.Message  // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
-	fin      string        // dh-fin that this ACK will carry
-	change   *modification // a re-INVITE or UPDATE under way
-	ringing  *time.Timer   // noAnswer
-	patience *time.Timer   // for an ACK with dh-fin
-	leaving  *sip.ServerTx // a BYE that waits for the far end's answer
-	leaver   *Leg          // on which it came
-	parting  *time.Timer   // for its answer, or for one with the password that the far end has asked for
+	offer    *sdp.Session    // the offer under way, as it came
+	offerer  *Leg            // who made it
+	relays   []*relay        // one for each m-line of the session
+	held     bool            // no m-line can carry media now
+	clearly  []string        // m-lines that are relayed and not protected here
+	early    *sdp.Session    // the answer of a provisional response
+	pending  *sip.Message    // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
+	fin      string          // dh-fin that this ACK will carry
+	names    [16]byte        // key under which the phones' names in RTCP are changed towards the outside
+	passage  passage         // of an exchange between others
+	change   *modification   // a re-INVITE or UPDATE under way
+	ringing  *time.Timer     // noAnswer
+	patience *time.Timer     // for an ACK with dh-fin
+	led      *led            // somebody has led the call on; nil: nobody has
+	detours  detours         // where redirections lead
+	leading  *transfer       // a transfer of one of its parties is under way
+	sits     [2]*sip.Address // who came to the A and the B leg by a transfer; nil: who it was from the start
+	asked    int             // transfers that were asked for
+	leaving  *sip.ServerTx   // a BYE that waits for the far end's answer
+	leaver   *Leg            // on which it came
+	parting  *time.Timer     // for its answer, or for one with the password that the far end has asked for
 
 	view atomic.Pointer[View]
 	live atomic.Pointer[[]*media.Session] // for the counters of a view
@@ -97,6 +107,11 @@ type Leg struct {
 	proved bool     // the INVITE answers a challenge
 	remote string   // signalling address, for views
 
+	dialled  bool         // this side has called it
+	open     bool         // and its route lets led calls leave at an account's cost
+	moved    bool         // its party was led to another one: descriptions go on where the last one stopped
+	standin  bool         // holds the place of somebody whom a transfer may bring: no media crosses
+	heard    *sdp.Session // the newest that went to it
 	exchange *keyexchange.Exchange
 	resp     string      // responder: the value of dh-resp
 	sigs     []string    // own values of dh-sig, beside dh-resp or dh-fin
@@ -115,8 +130,8 @@ func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.
 	var id [8]byte
 	rand.Read(id[:])
 	c := &Call{p: p, id: hex.EncodeToString(id[:]), started: time.Now(), invite: in, target: target, forwards: forwards,
-		state: Routing, protection: "none", trust: "none"}
-	c.queue.Log = p.log
+		queue: &sip.Queue{Log: p.log}, state: Routing, protection: "none", trust: "none"}
+	rand.Read(c.names[:])
 	c.a = &Leg{call: c, l: l, side: l.Side, peer: peer, end: media.A, remote: in.Flow.Remote().String()}
 	c.b = c.newLeg()
 	c.publishView()
@@ -125,7 +140,7 @@ func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.
 
 // newLeg makes a candidate for the B leg.
 func (c *Call) newLeg() *Leg {
-	return &Leg{call: c, side: policy.Side(c.target.Side), peer: c.target.Peer, end: media.B}
+	return &Leg{call: c, side: policy.Side(c.target.Side), peer: c.target.Peer, end: media.B, dialled: true, open: c.target.Transfer}
 }
 
 func (c *Call) other(l *Leg) *Leg {
@@ -154,6 +169,7 @@ func (c *Call) start() {
 		if refused := c.readOffer(); refused {
 			return
 		}
+		c.begunBefore()
 		c.seek()
 	})
 }
@@ -188,6 +204,9 @@ func addrOf(u sip.URI) netip.Addr { a, _ := u.Addr(); return a }
 
 func (c *Call) resolved(hops []route.Hop, err error) {
 	if c.state == Ended {
+		return
+	}
+	if (err != nil || len(hops) == 0) && c.detour() {
 		return
 	}
 	if err != nil || len(hops) == 0 {

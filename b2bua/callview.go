@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"strings"
+
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sas"
@@ -9,9 +11,20 @@ import (
 // publishView stores what the call looks like now.
 func (c *Call) publishView() {
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
-		Trust: c.trust, Reason: c.reason, Started: c.started}
+		Trust: c.trust, Reason: c.reason, Started: c.started, Legs: make([]LegView, 0, 2)}
 	known := c.viewed().verdict
 	v.Says, v.Identity, v.Key, v.KeyType, v.Downgrade, v.KeyChanged = known.Says, known.Identity, known.Key, known.KeyType, known.Downgrade, known.Changed
+	if c.led != nil {
+		v.Continues = c.led.before
+	}
+	for i, name := range []*string{&v.From, &v.To} {
+		if c.sits[i] != nil {
+			*name = c.sits[i].URI.AOR()
+		}
+	}
+	if len(c.clearly) > 0 {
+		v.Reason += "; relayed as it is: " + strings.Join(c.clearly, ", ")
+	}
 	switch {
 	case c.a.side == policy.Outside:
 		v.Direction = "inbound"
@@ -38,6 +51,9 @@ func (c *Call) publishView() {
 		if r != nil && r.session != nil {
 			live = append(live, r.session)
 		}
+		if r != nil && r.sealed != nil {
+			live = append(live, r.sealed)
+		}
 	}
 	c.live.Store(&live)
 }
@@ -45,7 +61,7 @@ func (c *Call) publishView() {
 // emit publishes the call's present state as an event.
 func (c *Call) emit(kind string) {
 	c.publishView()
-	c.p.hub.publish(kind, c.View())
+	c.p.hub.publish(kind, c.View)
 }
 
 func (c *Call) changed(s State) {

@@ -14,7 +14,7 @@ import (
 )
 
 // carried are the methods that begin no call and yet go on. REFER is none of
-// them: what asks this proxy to call somebody dials nothing.
+// them: outside a call, what asks this proxy to call somebody dials nothing.
 var carried = map[string]bool{"MESSAGE": true, "SUBSCRIBE": true, "NOTIFY": true, "PUBLISH": true, "INFO": true}
 
 // inClear is why such a request is refused where policy requires protection.

@@ -52,7 +52,7 @@ func (c *Call) credentials(from *Leg, req *sip.Message) []sip.Field {
 // credentialsOf returns those of the INVITE for a candidate of the B leg. The ACK
 // has them too (RFC 3261 section 22.1).
 func (c *Call) credentialsOf(l *Leg) []sip.Field {
-	if l.side != policy.Outside || c.a.side != policy.Inside || c.p.home(c.invite.From().URI) || c.p.trunk(l.peer) != nil {
+	if c.led != nil || l.side != policy.Outside || c.a.side != policy.Inside || c.p.home(c.invite.From().URI) || c.p.trunk(l.peer) != nil {
 		return nil
 	}
 	return fieldsNamed(c.invite.Message, "Authorization", "Proxy-Authorization")

@@ -45,6 +45,9 @@ func (c *Call) dialNext() {
 	for len(c.hops) > 0 {
 		hop := c.hops[0]
 		c.hops = c.hops[1:]
+		if c.led != nil && c.led.stranger && c.p.isInside(hop.Addr.Addr()) {
+			continue // a name that somebody outside has given
+		}
 		l := c.p.pick(c.b.side, hop.Network, hop.Addr.Addr())
 		if l == nil {
 			c.p.log.Warn("no listener for this hop", "call", c.id, "side", c.b.side, "network", hop.Network, "address", hop.Addr)
@@ -72,6 +75,9 @@ func (c *Call) dialNext() {
 			return
 		}
 		c.p.log.Error("cannot place the call", "call", c.id, "hop", hop.Addr, "error", err)
+	}
+	if c.detour() {
+		return
 	}
 	c.refuse(502, "Bad Gateway", "no way to the next hop "+c.target.Host)
 }
@@ -109,10 +115,12 @@ func (c *Call) ringAll(phones []destination) {
 func (c *Call) cannotDial(err error) bool {
 	switch {
 	case errors.Is(err, errNoMedia):
-		c.refuse(488, "Nothing in this offer can be relayed: plain RTP is needed", err.Error())
+		c.refuse(488, c.nothingToRelay(), c.nothingToRelay())
 	case errors.Is(err, errNoGroup):
 		sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
 		c.refuse(488, sentence, sentence)
+	case errors.Is(err, errNotVouched):
+		c.refuse(488, notVouched, notVouched)
 	case errors.Is(err, media.ErrNoPorts):
 		c.p.log.Error("out of media ports", "call", c.id, "error", err)
 		c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
@@ -125,7 +133,6 @@ func (c *Call) cannotDial(err error) bool {
 // dial sends the INVITE of one candidate for the B leg.
 func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) error {
 	l.remote, l.flow, l.uri = flow.Remote().String(), flow, uri
-	var require []sip.Field
 	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
@@ -134,14 +141,20 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 		}
 	}
 	fields = append(fields, c.told(c.invite.Message, c.a, l)...)
+	fields = append(fields, c.diversion(l)...)
 	proof := c.credentialsOf(l)
 	fields = append(fields, proof...)
 	init := ""
 	if c.a.exchange == nil {
 		c.protection = "none"
 	}
-	if l.side == policy.Outside && c.decision.Mode != policy.Off {
-		var err error
+	onward, require, err := c.passInit(l)
+	if err != nil {
+		return err
+	}
+	fields = append(fields, onward...)
+	own := l.side == policy.Outside && c.decision.Mode != policy.Off && !c.passage.begun && c.offersRTP()
+	if own {
 		init, err = c.begin(l, flow.Network() != "udp")
 		switch {
 		case err == nil:
@@ -152,7 +165,10 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 			return err
 		}
 	}
-	if l.side == policy.Outside && c.decision.Mode != policy.Off {
+	if l.side == policy.Inside {
+		fields = append(fields, c.supported(l)...)
+	}
+	if own {
 		fields = append(fields, sip.Field{Name: "Supported", Value: optionTag})
 		if l.require = c.decision.Mode == policy.Require; l.require {
 			require = []sip.Field{{Name: "Require", Value: optionTag}}
@@ -175,7 +191,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	from, to, named := c.identities(l)
 	fields = append(fields, named...)
 	d, err := c.p.stack.Dial(sip.Dial{Flow: flow, URI: uri, Routes: l.routes, From: from, To: to, ContactUser: from.URI.User, MaxForwards: c.forwards,
-		Fields: fields, AckFields: append(require, proof...), ContentType: sdpType, Body: body, Queue: &c.queue, User: l})
+		Fields: fields, AckFields: append(require, proof...), ContentType: sdpType, Body: body, Queue: c.queue, User: l})
 	if err != nil {
 		return err
 	}
@@ -214,6 +230,9 @@ func (c *Call) identities(l *Leg) (from, to sip.Address, named []sip.Field) {
 	if l.side != policy.Outside {
 		return from, to, nil
 	}
+	if c.led != nil {
+		from = c.led.as // who has led the call on answers for it
+	}
 	if t := c.p.trunk(l.peer); t != nil {
 		from, named = t.caller(from, c.private())
 		to = sip.Address{URI: l.uri}
@@ -244,6 +263,10 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 	c.changed(Ringing)
 	status, reason := res.Status, c.phrase(res, c.a)
 	if status == 100 {
+		return
+	}
+	if t := c.waits(); t != nil {
+		t.progress(status, reason)
 		return
 	}
 	early := c.earlyMedia(l, res)
@@ -283,8 +306,11 @@ func (c *Call) earlyMedia(l *Leg, res *sip.Message) *sdp.Session {
 	return out
 }
 
-// supported names the extension to a caller who may know it.
+// supported names the extensions to a caller who may know them.
 func (c *Call) supported(l *Leg) []sip.Field {
+	if l.side == policy.Inside {
+		return []sip.Field{{Name: "Supported", Value: forPhones}}
+	}
 	if l.side == policy.Outside && c.decision.Mode != policy.Off {
 		return []sip.Field{{Name: "Supported", Value: optionTag}}
 	}
@@ -323,6 +349,9 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 			return
 		}
 	}
+	if res != nil && res.Status/100 == 3 && c.redirected(l, res) || (res == nil || res.Status < 600) && c.detour() {
+		return
+	}
 	switch {
 	case errors.Is(err, sip.ErrTimeout):
 		c.refuse(408, "", "the other side did not answer")
@@ -337,10 +366,10 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 	case isChallenge(res):
 		c.passChallenge(res)
 	case res.Status >= 300 && res.Status < 400:
-		c.refuse(480, "", "the other side is elsewhere, and redirections are not followed")
+		c.refuse(480, "", "the other side is elsewhere, at no address that this call may follow it to")
 	default:
 		phrase := c.phrase(res, c.a)
-		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, c.told(res, l, c.a)...)
+		c.refuse(res.Status, phrase, "refused by the other side: "+phrase, append(c.told(res, l, c.a), c.passTags(res)...)...)
 	}
 }
 

@@ -12,6 +12,10 @@
 //	modify    re-INVITE and UPDATE, the same path with the keys kept
 //	hang up   BYE, CANCEL, refusals; media closed, keys erased
 //
+// An exchange that another sipward, nearer to a phone, began is not this one's
+// to end (passthrough.go): attributes, ACK and SRTP cross as they came, and the
+// call's protection reads passed-through.
+//
 // A provider at which sipward itself has an account is a [Trunk]: its registration
 // lives beside the calls, on a queue of its own.
 //

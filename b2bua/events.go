@@ -43,12 +43,21 @@ func (h *hub) drop(ch chan Event) {
 	}
 }
 
-func (h *hub) publish(kind string, v View) {
+// publish tells of a call. Its view, which costs a look at the media, is made
+// only where somebody listens, and outside of the lock.
+func (h *hub) publish(kind string, view func() View) {
+	h.mu.Lock()
+	heard := len(h.subs) > 0
+	h.mu.Unlock()
+	if !heard {
+		return
+	}
+	e := Event{Type: kind, Time: time.Now(), Call: view()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for ch := range h.subs {
 		select {
-		case ch <- Event{Type: kind, Time: time.Now(), Call: v}:
+		case ch <- e:
 		default:
 			h.drop(ch)
 		}

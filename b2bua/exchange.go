@@ -247,12 +247,16 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 	if attrs.Present {
 		return true
 	}
-	if c.decision.Mode == policy.Prefer {
-		c.p.stripped.remember(c.path(c.invite.Message), time.Now())
-	}
 	c.protection = "failed"
 	c.patience = time.AfterFunc(ackPatience, func() {
-		c.queue.Post(func() { c.end("The other side's key did not arrive: a server on the way removes it from the ACK") })
+		c.queue.Post(func() {
+			// Where the caller hung up meanwhile, this was the branch of a forked
+			// call that it did not take.
+			if c.state != Ended && c.decision.Mode == policy.Prefer {
+				c.p.stripped.remember(c.path(c.invite.Message), time.Now())
+			}
+			c.end("The other side's key did not arrive: a server on the way removes it from the ACK")
+		})
 	})
 	return false
 }
@@ -322,6 +326,11 @@ func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
 	if !x.IsConfirmed() {
 		return // too late: the next tick ends the call
 	}
+	for _, r := range c.relays { // what one line has shown holds for all
+		if r.session != nil && r.secured[l.end] {
+			r.session.Release(l.end)
+		}
+	}
 	if c.protectedThroughout() {
 		c.protection = "srtp"
 		c.reason = c.decision.Reason
@@ -363,7 +372,7 @@ func (c *Call) hold(l *Leg, held bool) {
 }
 
 func (c *Call) eraseExchange(l *Leg) {
-	if l.exchange != nil {
+	if l.exchange != nil && l.call == c {
 		l.exchange.Erase()
 		l.exchange = nil
 	}

@@ -29,6 +29,9 @@ func (c *Call) refuse(status int, phrase, why string, fields ...sip.Field) {
 		fields = append(fields, warning(why))
 	}
 	fields = append(fields, c.supported(c.a)...)
+	if t := c.waits(); t != nil {
+		t.status, t.phrase = status, phrase
+	}
 	c.a.dialog.Refuse(status, phrase, fields...)
 	c.p.counters.refused.Add(1)
 	c.finish(why, reasonField(status, why))
@@ -58,6 +61,9 @@ func (c *Call) hangup(why string) {
 
 // byeFrom: a far end has hung up.
 func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
+	if t := c.leading; t != nil && t.left(l, tx) {
+		return
+	}
 	if c.takeLeave(l, tx) {
 		return
 	}
@@ -72,7 +78,7 @@ func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
 
 // bye says BYE on one leg and keeps Shutdown waiting for its answer.
 func (c *Call) bye(l *Leg, fields []sip.Field) {
-	if l.dialog == nil || l.dialog.Ended() || !l.dialog.Confirmed() {
+	if l.call != c || l.dialog == nil || l.dialog.Ended() || !l.dialog.Confirmed() {
 		return
 	}
 	fields = slices.DeleteFunc(slices.Clone(fields), func(f sip.Field) bool { return c.reveals(f.Value, c.invite.Message, l) })
@@ -103,16 +109,24 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	last := c.View()
 	c.bye(c.a, fields)
 	for _, b := range c.branches {
+		if b.call != c {
+			continue // a transfer has led it away
+		}
 		c.bye(b, fields)
 		b.dialog.Cancel()
 		c.eraseExchange(b)
 	}
+	timers := []*time.Timer{c.ringing, c.patience, c.parting}
 	for _, l := range []*Leg{c.a, c.b} {
+		if l.call != c {
+			continue
+		}
 		if l.letClose != nil {
 			l.letClose()
 		}
+		timers = append(timers, l.ticker, l.move.timer, l.move.limit)
 	}
-	for _, t := range []*time.Timer{c.ringing, c.patience, c.parting, c.a.ticker, c.b.ticker, c.a.move.timer, c.b.move.timer, c.a.move.limit, c.b.move.limit} {
+	for _, t := range timers {
 		if t != nil {
 			t.Stop()
 		}
@@ -125,8 +139,15 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.view.Store(&last)
 	c.live.Store(nil)
 	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil
+	if t := c.waits(); t != nil {
+		t.callEnded(c)
+	}
+	if t := c.leading; t != nil {
+		c.leading = nil
+		t.callEnded(c)
+	}
 	c.p.remove(c)
-	c.p.hub.publish("call-ended", last)
+	c.p.hub.publish("call-ended", func() View { return last })
 	c.keepRecord(last)
 	c.p.log.Info("call ended", "call", c.id, "why", why)
 }

@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
+	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
 	optionTag = "dh-srtp" // protocol section 2
+	// forPhones are the extensions that phones inside may use: RFC 3891, RFC 4488.
+	forPhones = "replaces, norefersub"
 
 	sdpType      = "application/sdp"
 	fragmentType = "application/dh-sdpfrag"
@@ -178,7 +180,10 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	var unknown []string
 	for _, tag := range append(in.Values("Require"), in.Values("Proxy-Require")...) {
-		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside {
+		if l.Side == policyInside && strings.EqualFold(tag, "replaces") {
+			continue
+		}
+		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside && !carries(in.Message, "dh-init") {
 			unknown = append(unknown, tag)
 		}
 	}
@@ -188,6 +193,10 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	if ct := in.ContentType(); len(in.Body) > 0 && ct != sdpType {
 		reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		return
+	}
+	if in.Has("Replaces") && l.Side == policyInside && !emergency {
+		p.replace(in, l)
 		return
 	}
 	g := goal{target: p.o.Emergency.Target, known: true}
@@ -239,7 +248,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		}
 		return
 	}
-	if c.a.dialog = in.Accept(&c.queue, c.a, in.URI.User); c.a.dialog == nil {
+	if c.a.dialog = in.Accept(c.queue, c.a, in.URI.User); c.a.dialog == nil {
 		p.remove(c)
 		return
 	}

@@ -42,6 +42,8 @@ func (l *Leg) OnRequest(tx *sip.ServerTx) {
 		c.byeFrom(l, tx)
 	case "INVITE", "UPDATE":
 		c.modify(l, tx)
+	case "REFER":
+		c.refer(l, tx)
 	case "INFO", "MESSAGE":
 		c.relayRequest(l, tx)
 	case "OPTIONS":
@@ -67,7 +69,12 @@ func (l *Leg) OnAck(ack *sip.Message, tx *sip.ServerTx) {
 }
 
 // OnCancel implements sip.User.
-func (l *Leg) OnCancel() { l.call.finish("the caller hung up before the answer") }
+func (l *Leg) OnCancel() {
+	if l != l.call.a {
+		return // a phone that wanted to take the call over
+	}
+	l.call.finish("the caller hung up before the answer")
+}
 
 // OnAckTimeout implements sip.User.
 func (l *Leg) OnAckTimeout() { l.call.end("the acknowledgement of the answer never came") }

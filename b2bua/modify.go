@@ -14,6 +14,7 @@ type modification struct {
 	from, to *Leg
 	tx       *sip.ServerTx // on the from leg
 	late     *sip.Message  // 2xx of the to leg that holds an offer; its ACK waits
+	keyed    *sip.Message  // 2xx with the dh-resp of an exchange that passes; likewise
 	offer    *sdp.Session
 }
 
@@ -21,7 +22,7 @@ type modification struct {
 // replay windows stay as they are (protocol section 3).
 func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 	req := tx.Request
-	if c.state != Established || c.change != nil || c.a.move.renewing || c.b.move.renewing {
+	if c.state != Established || c.busy() {
 		tx.Reply(491, "")
 		return
 	}
@@ -29,7 +30,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 		tx.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if from.side == policy.Outside && req.Method == "INVITE" {
+	if from.side == policy.Outside && req.Method == "INVITE" && !c.passage.taken {
 		kind := keyexchange.KindInvite
 		if len(req.Body) == 0 {
 			kind = keyexchange.KindInviteNoSDP
@@ -67,7 +68,7 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 			return
 		}
 		c.modificationAnswered(m, res, err)
-	}, c.credentials(from, req)...)
+	}, append(c.passChange(req), c.credentials(from, req)...)...)
 }
 
 func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error) {
@@ -91,7 +92,9 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 		c.change = nil
 		m.from.dialog.AnswerTo(m.tx, "", nil)
 	default:
-		if invite {
+		if invite && c.passage.taken && carries(res, "dh-resp") {
+			m.keyed = res
+		} else if invite {
 			m.to.dialog.Ack(res, "", nil)
 		}
 		answer, err := sdp.Parse(res.Body)
@@ -136,6 +139,9 @@ func (c *Call) lateOffer(m *modification, res *sip.Message) {
 // modificationAcked ends a re-INVITE's way.
 func (c *Call) modificationAcked(m *modification, ack *sip.Message) {
 	c.change = nil
+	if m.keyed != nil {
+		passAck(m.to, m.keyed, ack)
+	}
 	if m.late == nil {
 		return
 	}
@@ -185,11 +191,15 @@ func unanswered(tx *sip.ServerTx, err error) {
 
 // relayRequest passes an INFO or MESSAGE of a dialog through.
 func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
-	if c.state != Established {
+	if c.state != Established || c.leading != nil {
 		tx.Reply(500, "", sip.Field{Name: "Retry-After", Value: "1"})
 		return
 	}
 	req := tx.Request
+	if trickles(req) {
+		tx.Reply(469, "", sip.Field{Name: "Recv-Info"})
+		return
+	}
 	if c.tells(req) {
 		tx.Reply(403, "Forbidden", warning(inClear))
 		return
@@ -232,7 +242,7 @@ func (c *Call) tells(req *sip.Message) bool {
 // call any more, or said nothing at all: the dialog has then released itself
 // (RFC 3261 section 12.2.1.2).
 func (c *Call) lost(l *Leg) {
-	if c.state != Ended && l.dialog.Ended() {
+	if c.state != Ended && l.dialog.Ended() && c.leading == nil {
 		c.p.counters.failed.Add(1)
 		c.finish("the other side has lost the call")
 	}

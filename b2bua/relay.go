@@ -11,10 +11,13 @@ import (
 )
 
 // relay is what carries one m-line: a media session, or none where the line
-// is not relayed.
+// is not relayed. A slot that changes between RTP and something else has a
+// session for each: keys and numbers of the one stay out of the other.
 type relay struct {
 	session *media.Session
-	secured [2]bool // by end: that leg's exchange has given it keys
+	sealed  *media.Session // see sealed.go
+	secured [2]bool        // by end: that leg's exchange has given it keys
+	sdes    [2]*sdes       // by end: that leg's phone speaks SRTP under keys of its own
 }
 
 var (
@@ -24,8 +27,12 @@ var (
 
 // relayable says whether an offered m-line gets a relay: RTP, not rejected,
 // and no SAVP from where no exchange could give it keys.
-func relayable(m sdp.Media, from *Leg) bool {
-	return m.RTP && !m.Rejected && (!m.Secure || from.exchange != nil)
+func (c *Call) relayable(m sdp.Media, from *Leg) bool {
+	if m.RTP && !m.Rejected && m.Secure && from.exchange == nil && !c.passage.begun && !c.passage.taken {
+		_, ok := c.sdesOffer(m, from)
+		return ok
+	}
+	return m.RTP && !m.Rejected
 }
 
 // rewriteOffer turns the offer of one leg into that for the other: own
@@ -33,7 +40,9 @@ func relayable(m sdp.Media, from *Leg) bool {
 // plain profiles (protocol section 7), and port 0 for what is not relayed.
 func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
 	out := offer.Clone()
-	out.DropDH()
+	if !c.passage.begun && !c.passage.taken {
+		out.DropDH()
+	}
 	lines := offer.Media()
 	ports := make([]sdp.Port, len(lines))
 	usable := 0
@@ -42,27 +51,29 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			c.relays = append(c.relays, &relay{})
 		}
 		r := c.relays[i]
-		if !relayable(m, from) {
-			continue
-		}
-		if r.session == nil {
-			s, err := c.p.o.Media.Open(c.a.l.media(), c.b.l.media())
+		if c.sealed(m) {
+			port, err := c.openSealed(r, to)
 			if err != nil {
 				return nil, err
 			}
-			// A phone may speak before its answer was read: kept, not lost.
-			s.SetMode(media.A, media.Waiting)
-			s.SetMode(media.B, media.Waiting)
-			for _, l := range []*Leg{c.a, c.b} {
-				s.KeepAlive(l.end, l.side == policy.Outside)
+			ports[i] = port
+			usable++
+			continue
+		}
+		if !c.relayable(m, from) {
+			continue
+		}
+		if r.session == nil {
+			s, err := c.openMedia()
+			if err != nil {
+				return nil, err
 			}
 			r.session = s
 		}
-		if m.Secure {
+		if m.Secure && !c.passage.keepsProfile(from) {
 			out.SetProto(i, m.PlainProto())
 		}
-		rtp, rtcp := r.session.Local(to.end)
-		ports[i] = sdp.Port{RTP: int(rtp.Port()), RTCP: int(rtcp.Port()), Mux: false}
+		ports[i] = portOf(r.session, to)
 		usable++
 	}
 	if usable == 0 && anyOpen(lines) {
@@ -71,18 +82,52 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if err := out.Apply(c.rewrite(offer, to, ports)); err != nil {
 		return nil, err
 	}
+	if !c.internal() {
+		out.DropSDES()
+	}
+	for i, m := range lines {
+		if c.relayable(m, from) && !c.sealed(m) {
+			c.relays[i].offerSDES(out, i, to)
+		}
+	}
+	to.heard = out
 	return out, nil
+}
+
+// openMedia opens the ports of one m-line.
+func (c *Call) openMedia() (*media.Session, error) {
+	s, err := c.p.o.Media.Open(c.a.l.media(), c.b.l.media())
+	if err != nil {
+		return nil, err
+	}
+	// A phone may speak before its answer was read: kept, not lost.
+	s.SetMode(media.A, media.Waiting)
+	s.SetMode(media.B, media.Waiting)
+	for _, l := range []*Leg{c.a, c.b} {
+		s.KeepAlive(l.end, l.side == policy.Outside)
+		if l.side == policy.Outside {
+			s.Conceal(l.end, c.names)
+		}
+	}
+	return s, nil
 }
 
 // rewrite says what the other side of a description may see. Towards the
 // outside, addresses of the inside are hidden wherever they stand.
 func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
-	r := sdp.Rewrite{Addr: to.l.shown(), Ports: ports, DropKeying: true}
+	r := sdp.Rewrite{Addr: to.l.shown(), Ports: ports, DropKeying: !c.passesKeying()}
 	if v, ok := s.Version(); ok && to.renewed > 0 {
 		r.SessionVersion = strconv.FormatUint(v+to.renewed, 10)
 	}
 	if to.side == policy.Outside {
-		r.Hide = c.p.ground.Load().hide
+		r.Hide, r.DropSources = c.p.ground.Load().hide, true
+	}
+	if to.moved && to.heard != nil {
+		// The session that this leg knows goes on (RFC 3264 section 8), whoever
+		// describes it now.
+		if user, id, version, ok := to.heard.Origin(); ok {
+			r.OriginUser, r.SessionID, r.SessionVersion = user, id, sdp.After(version)
+		}
 	}
 	return r
 }
@@ -103,22 +148,53 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		return nil, errAnswerForm
 	}
 	out := answer.Clone()
-	out.DropDH()
+	if !c.passage.taken {
+		out.DropDH()
+	}
 	ports := make([]sdp.Port, len(lines))
 	for i, m := range lines {
-		if m.Rejected || !relayable(offered[i], to) || c.relays[i].session == nil {
+		if r := c.relays[i]; c.sealed(offered[i]) {
+			if r.sealed != nil && !m.Rejected && m.RTP == offered[i].RTP {
+				ports[i] = portOf(r.sealed, to)
+			}
+			continue
+		}
+		if m.Rejected || !m.RTP || !c.relayable(offered[i], to) || c.relays[i].session == nil {
 			continue
 		}
 		if m.Proto != offered[i].Proto {
 			out.SetProto(i, offered[i].Proto)
 		}
-		rtp, rtcp := c.relays[i].session.Local(to.end)
-		ports[i] = sdp.Port{RTP: int(rtp.Port()), RTCP: int(rtcp.Port())}
+		if err := c.relays[i].takeSDES(m, from); err != nil {
+			return nil, err
+		}
+		ports[i] = portOf(c.relays[i].session, to)
+		if offered[i].Mux { // each leg has RTCP where it wants it
+			ports[i].RTCP, ports[i].Mux = ports[i].RTP, true
+		}
 	}
 	if err := out.Apply(c.rewrite(answer, to, ports)); err != nil {
 		return nil, err
 	}
+	if !c.internal() {
+		out.DropSDES()
+	}
+	for i := range lines {
+		if ports[i].RTP == 0 || c.sealed(offered[i]) {
+			continue
+		}
+		if err := c.answerSDES(out, i, offered[i], to); err != nil {
+			return nil, err
+		}
+	}
+	to.heard = out
 	return out, nil
+}
+
+// portOf is where a session takes what a leg sends.
+func portOf(s *media.Session, l *Leg) sdp.Port {
+	rtp, rtcp := s.Local(l.end)
+	return sdp.Port{RTP: int(rtp.Port()), RTCP: int(rtcp.Port())}
 }
 
 // connect tells the relays where both legs want their media, once offer and
@@ -128,23 +204,33 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 	offerer.described, answerer.described = c.offer, answer
 	offered, answered := c.offer.Media(), answer.Media()
 	c.held = true
+	c.clearly = nil
 	for i, r := range c.relays {
-		if r.session == nil || i >= len(offered) || i >= len(answered) {
+		if i >= len(offered) || i >= len(answered) {
 			continue
 		}
-		if !offered[i].Rejected && !answered[i].Rejected && !offered[i].Held() && !answered[i].Held() {
+		if r.sealed != nil {
+			c.connectSealed(r, offered[i], answered[i], answerer)
+		}
+		if r.session == nil {
+			continue
+		}
+		if !offered[i].Rejected && !answered[i].Rejected && offered[i].RTP && !offered[i].Held() && !answered[i].Held() {
 			c.held = false
 		}
-		if offered[i].Rejected || answered[i].Rejected {
+		if offered[i].Rejected || answered[i].Rejected || !offered[i].RTP || c.sealed(offered[i]) {
 			r.session.SetMode(media.A, media.Closed)
 			r.session.SetMode(media.B, media.Closed)
 			continue
 		}
-		mux := offered[i].Mux && answered[i].Mux
-		r.session.SetRemote(offerer.end, remoteOf(offered[i], offerer, mux))
-		r.session.SetRemote(answerer.end, remoteOf(answered[i], answerer, mux))
+		// The answer that the offerer got has a=rtcp-mux where its offer had; the
+		// offer that the answerer got had none.
+		r.session.SetRemote(offerer.end, remoteOf(offered[i], offerer, offered[i].Mux))
+		r.session.SetRemote(answerer.end, remoteOf(answered[i], answerer, false))
 		for _, l := range []*Leg{c.a, c.b} {
-			c.setMode(r.session, l)
+			if !c.protectSDES(r, l) {
+				c.setMode(r.session, l)
+			}
 		}
 	}
 	c.hold(c.a, c.held)
@@ -154,6 +240,10 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 // setMode opens one end of a relay as far as its leg allows.
 func (c *Call) setMode(s *media.Session, l *Leg) {
 	switch {
+	case l.standin:
+		s.SetMode(l.end, media.Closed)
+	case c.passage.taken:
+		s.SetMode(l.end, media.Passing)
 	case l.protect:
 		s.SetMode(l.end, media.Protected) // Closed where the line has no keys yet
 	case l.exchange != nil && !c.clearEarly(l):
@@ -206,5 +296,11 @@ func (c *Call) closeMedia() {
 			r.session.Close()
 			r.session = nil
 		}
+		if r.sealed != nil {
+			r.sealed.Close()
+			r.sealed = nil
+		}
+		r.dropSDES(c.a)
+		r.dropSDES(c.b)
 	}
 }

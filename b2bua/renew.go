@@ -69,15 +69,17 @@ func (c *Call) moved(l *listener) {
 // side and NATs on the way learn of it at once where they can.
 func (c *Call) moveMedia(l *Leg) bool {
 	for _, r := range c.relays {
-		if r.session == nil {
-			continue
+		for _, s := range []*media.Session{r.session, r.sealed} {
+			if s == nil {
+				continue
+			}
+			if err := s.Rebind(l.end, l.l.media()); err != nil {
+				c.p.log.Warn("media cannot follow to the new address", "call", c.id, "address", l.l.media(), "error", err)
+				c.end("the media could not follow to this machine's new address")
+				return false
+			}
 		}
-		if err := r.session.Rebind(l.end, l.l.media()); err != nil {
-			c.p.log.Warn("media cannot follow to the new address", "call", c.id, "address", l.l.media(), "error", err)
-			c.end("the media could not follow to this machine's new address")
-			return false
-		}
-		if l.side == policy.Outside && c.state == Established {
+		if r.session != nil && l.side == policy.Outside && c.state == Established {
 			r.session.Probe(l.end)
 		}
 	}
@@ -139,7 +141,7 @@ func (c *Call) renew(l *Leg) {
 		l.move.limit = time.AfterFunc(moveTime, func() { c.queue.Post(func() { c.notTold(l) }) })
 	}
 	switch {
-	case c.change != nil:
+	case c.change != nil, c.leading != nil, c.replacing:
 		c.after(l, renewAgain, c.renew)
 		return
 	case other.described == nil:
@@ -151,6 +153,7 @@ func (c *Call) renew(l *Leg) {
 		c.end("the call could not be described from this machine's new address: " + err.Error())
 		return
 	}
+	out.DropDH() // of an exchange that passed through once
 	l.move.renewing = true
 	since, described := l.move.since, other.described
 	l.dialog.Do("INVITE", sdpType, out.Bytes(), func(res *sip.Message, err error) {
@@ -208,6 +211,12 @@ func (c *Call) renewed(l *Leg, described *sdp.Session, res *sip.Message, err err
 		if len(answer.Media()) != len(described.Media()) {
 			c.end("the answer to this machine's new address does not fit")
 			return 0
+		}
+		for i, m := range answer.Media() {
+			if err := c.relays[i].takeSDES(m, l); err != nil {
+				c.end("the answer to this machine's new address does not fit")
+				return 0
+			}
 		}
 		l.remote = l.dialog.Flow().Remote().String()
 		c.apply(answer, l)

@@ -90,12 +90,13 @@ func (c *Call) signAnswer() {
 		return
 	}
 	x, t := l.exchange, l.exchange.T1()
-	l.signed = &signing{}
+	s := &signing{}
+	l.signed = s
 	var values []string
 	c.aside(slow, func(ctx context.Context) { values = c.sign(ctx, keys, attest.Responder, t, identity) }, func() {
-		waiting := l.signed.then
-		l.signed.done, l.signed.then = true, nil
-		if c.state == Ended || l.exchange != x {
+		waiting := s.then
+		s.done, s.then = true, nil
+		if c.state == Ended || l.exchange != x || l.signed != s {
 			return
 		}
 		c.setSignatures(l, values)
@@ -103,6 +104,14 @@ func (c *Call) signAnswer() {
 			f()
 		}
 	})
+}
+
+// unsign forgets what was signed for somebody who has led the call on.
+func (c *Call) unsign() {
+	if l := c.a; l.exchange != nil && l.signed != nil {
+		l.signed = nil
+		c.setSignatures(l, nil)
+	}
 }
 
 // signing is what an answer waits for.

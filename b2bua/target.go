@@ -103,8 +103,15 @@ func (c *Call) decide(addr netip.Addr) policy.Decision {
 	invite := c.invite.Message
 	caller := invite.From().URI
 	from := policy.Party{Side: c.a.side, Addr: c.invite.Flow.Remote().Addr(), URI: caller.AOR(), Peer: c.a.peer, Claimed: c.p.o.Peer(caller.Host, netip.Addr{})}
+	if c.led != nil {
+		from = c.led.by
+	}
 	to := policy.Party{Side: c.b.side, Addr: addr, URI: c.called(), Peer: c.target.Peer}
-	return c.p.o.Policy.Decide(policy.Facts{From: from, To: to})
+	d := c.p.o.Policy.Decide(policy.Facts{From: from, To: to})
+	if c.led != nil {
+		d = c.led.decision(d, to.Side)
+	}
+	return d
 }
 
 // called is who the caller asked for: the Request-URI, or the address of record

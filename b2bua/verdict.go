@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sas/attest"
 	"github.com/sipward/sipward/sip"
@@ -91,12 +92,12 @@ func (c *Call) knowPeers(then func()) {
 // end is known by which it could be, or "". The initiator's signature comes after
 // the phone has rung, so this is asked before (protocol section 7).
 func (c *Call) keyless() string {
-	if c.asked() == trust.Encrypted {
+	if c.least() == trust.Encrypted {
 		return ""
 	}
 	for _, l := range c.outside() {
 		a := &c.assured[l.end]
-		if a.provable || c.p.o.Memory.Expects(a.identity).Reaches(c.asked()) {
+		if a.provable || c.p.o.Memory.Expects(a.identity).Reaches(c.least()) {
 			continue
 		}
 		if a.identity == "" {
@@ -107,8 +108,8 @@ func (c *Call) keyless() string {
 	return ""
 }
 
-// asked is what the call must be worth at least.
-func (c *Call) asked() trust.Word {
+// least is what the call must be worth at least.
+func (c *Call) least() trust.Word {
 	if c.decision.Mode != policy.Require || c.decision.Trust == "" {
 		return trust.Encrypted
 	}
@@ -139,14 +140,14 @@ func (c *Call) fitness(l *Leg) string {
 
 // unfit says why a call of this verdict does not go on, "" where it does.
 func (c *Call) unfit(v trust.Verdict) string {
-	strict := c.asked() != trust.Encrypted
+	strict := c.least() != trust.Encrypted
 	switch {
 	case v.Blocked:
 		return "This call is refused: " + v.Says
 	case v.Word == trust.Mismatch && (strict || c.decision.OnMismatch != policy.Warn):
 		return upper(v.Says)
-	case strict && v.Word != trust.Mismatch && !v.Word.Reaches(c.asked()):
-		if c.asked() == trust.Pinned {
+	case strict && v.Word != trust.Mismatch && !v.Word.Reaches(c.least()):
+		if c.least() == trust.Pinned {
 			return "This call must be signed with a key of an earlier call, and it is not"
 		}
 		return "This call must be signed with a key that was checked, and it is not"
@@ -169,6 +170,25 @@ func (c *Call) plainly(l *Leg) string {
 	v, _ := c.judge(l, trust.NoExchange)
 	c.rate(l, v)
 	return c.unfit(v)
+}
+
+// seatAssured takes over what is known of a party that comes from another call
+// with its exchange. What its other party said of the string holds no longer:
+// somebody else speaks now.
+func (c *Call) seatAssured(place media.End, a assurance) {
+	a.said, a.wrong = trust.Unsaid, 0
+	c.assured[place] = a
+}
+
+// reassure judges the legs anew whose exchanges were confirmed before they came
+// together.
+func (c *Call) reassure() {
+	for _, l := range c.outside() {
+		if l.exchange != nil && l.exchange.IsConfirmed() {
+			v, _ := c.judge(l, trust.Confirmed)
+			c.rate(l, v)
+		}
+	}
 }
 
 // tampered: the exchange has failed in a way that points to an attack.

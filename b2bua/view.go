@@ -5,26 +5,27 @@ import "time"
 // View is what people and programs see of a call: a copy, taken at one moment,
 // that holds no secret. Its JSON form is the HTTP API's.
 type View struct {
-	ID         string    `json:"id"`          // opaque, unique within this process
-	From       string    `json:"from"`        // sip:user@host of the caller, as the A leg names it
-	To         string    `json:"to"`          // sip:user@host of who is called
-	Direction  string    `json:"direction"`   // outbound (inside to outside), inbound, internal
-	State      string    `json:"state"`       // see State
-	Protection string    `json:"protection"`  // none, negotiating, srtp, failed
-	Group      string    `json:"group"`       // Diffie-Hellman group, "" without an exchange
-	Suite      string    `json:"suite"`       // SRTP protection profile, "" without an exchange
-	SASWords   string    `json:"sas_words"`   // three PGP words, once the exchange is confirmed
-	SASCode    string    `json:"sas_code"`    // six digits "123 456", once the exchange is confirmed
-	Trust      string    `json:"trust"`       // none, encrypted, pinned, verified, mismatch
-	Says       string    `json:"says"`        // what is known of who is at the other end, as a sentence
-	Identity   string    `json:"identity"`    // whom a signature proved to be there, "" for nobody
-	Key        string    `json:"key"`         // the public key that did, as the attribute has it
-	KeyType    string    `json:"key_type"`    // ed25519 or openpgp
-	Downgrade  bool      `json:"downgrade"`   // this peer gave more before: encryption, or a signature
-	KeyChanged bool      `json:"key_changed"` // another key than before
-	Reason     string    `json:"reason"`      // why this protection, in words
-	Started    time.Time `json:"started"`     // when the INVITE came
-	Legs       []LegView `json:"legs"`        // the A leg, then the B leg
+	ID         string    `json:"id"`                  // opaque, unique within this process
+	From       string    `json:"from"`                // sip:user@host of the caller, as the A leg names it
+	To         string    `json:"to"`                  // sip:user@host of who is called
+	Direction  string    `json:"direction"`           // outbound (inside to outside), inbound, internal
+	State      string    `json:"state"`               // see State
+	Protection string    `json:"protection"`          // none, negotiating, srtp, passed-through (between others), failed
+	Group      string    `json:"group"`               // Diffie-Hellman group, "" without an exchange
+	Suite      string    `json:"suite"`               // SRTP protection profile, "" without an exchange
+	SASWords   string    `json:"sas_words"`           // three PGP words, once the exchange is confirmed
+	SASCode    string    `json:"sas_code"`            // six digits "123 456", once the exchange is confirmed
+	Trust      string    `json:"trust"`               // none, encrypted, pinned, verified, mismatch
+	Says       string    `json:"says"`                // what is known of who is at the other end, as a sentence
+	Identity   string    `json:"identity"`            // whom a signature proved to be there, "" for nobody
+	Key        string    `json:"key"`                 // the public key that did, as the attribute has it
+	KeyType    string    `json:"key_type"`            // ed25519 or openpgp
+	Downgrade  bool      `json:"downgrade"`           // this peer gave more before: encryption, or a signature
+	KeyChanged bool      `json:"key_changed"`         // another key than before
+	Reason     string    `json:"reason"`              // why this protection, in words
+	Started    time.Time `json:"started"`             // when the INVITE came
+	Legs       []LegView `json:"legs"`                // the A leg, then the B leg
+	Continues  string    `json:"continues,omitempty"` // the call that a transfer has ended for this one
 
 	callIDs [2]string // of the legs' dialogs, for CallWith
 }

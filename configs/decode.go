@@ -177,7 +177,7 @@ func (d *document) media(v value, c *Config) {
 
 func (d *document) route(v value) route.Route {
 	var r route.Route
-	f := d.mapping(v, "match", "from", "to", "side", "peer")
+	f := d.mapping(v, "match", "from", "to", "side", "peer", "transfer")
 	if f == nil {
 		return r
 	}
@@ -204,6 +204,9 @@ func (d *document) route(v value) route.Route {
 		if r.Side == route.Inside {
 			d.fail(peer.path, "a peer is outside; leave it out, or write side: outside")
 		}
+	}
+	if t, ok := f["transfer"]; ok {
+		r.Transfer = d.boolean(t)
 	}
 	return r
 }

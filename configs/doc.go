@@ -58,6 +58,7 @@
 //	    to: sip:192.0.2.9;transport=tcp
 //	    side: outside          # inside | outside; to a trunk's peer needs from: inside
 //	    peer: b                # outside: the listed peer that answers there
+//	    transfer: false        # true: calls led on by a transfer or a redirection may leave by the peer's trunk
 //	peers:                     # none by default
 //	  - name: b
 //	    domains: [b.example]   # domains or networks, or both

@@ -8,18 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The system calls below never block, so they are made without telling the
+// scheduler, which would cost as much as some of them.
+
+// batch is how many datagrams are worked on together.
+const batch = 32
+
 // message is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
 type message struct {
 	header unix.Msghdr
 	octets uint32
 }
 
-// inbox is where one recvmmsg puts datagrams and their senders.
+// inbox is where datagrams and their senders are put.
 type inbox struct {
-	messages [readBatch]message
-	names    [readBatch]unix.RawSockaddrInet6 // holds an IPv4 address too
-	vectors  [readBatch]unix.Iovec
-	data     [readBatch][readLen]byte
+	messages [batch]message
+	names    [batch]unix.RawSockaddrInet6 // holds an IPv4 address too
+	vectors  [batch]unix.Iovec
+	data     [batch][readLen]byte
 }
 
 func (b *inbox) init() {
@@ -32,25 +38,31 @@ func (b *inbox) init() {
 	}
 }
 
-// read takes up to readBatch datagrams, none where the socket is empty or
+// readOne takes a datagram into a place, or none where the socket is empty or
 // reports a fault of an earlier packet.
+func (b *inbox) readOne(i, fd int) bool {
+	size := uint32(unix.SizeofSockaddrInet6)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
+		uintptr(unsafe.Pointer(&b.data[i])), readLen, unix.MSG_DONTWAIT,
+		uintptr(unsafe.Pointer(&b.names[i])), uintptr(unsafe.Pointer(&size)))
+	b.messages[i].octets = uint32(n)
+	return errno == 0
+}
+
+// read takes up to a batch of datagrams.
 func (b *inbox) read(fd int) int {
 	for i := range b.messages {
 		b.messages[i].header.Namelen = unix.SizeofSockaddrInet6
 	}
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd),
-			uintptr(unsafe.Pointer(&b.messages[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
-		if errno == 0 {
-			return int(n)
-		}
-		if errno != unix.EINTR {
-			return 0
-		}
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&b.messages[0])), batch, unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0
 	}
+	return int(n)
 }
 
-// packet gives the i-th datagram of the last read.
+// packet gives the datagram in a place.
 func (b *inbox) packet(i int) (src netip.AddrPort, pkt []byte) {
 	name := &b.names[i]
 	switch name.Family {
@@ -66,11 +78,11 @@ func (b *inbox) packet(i int) (src netip.AddrPort, pkt []byte) {
 // outbox collects datagrams so that those of one socket leave together.
 type outbox struct {
 	count    int
-	sockets  [readBatch]int // descriptors
-	messages [readBatch]message
-	names    [readBatch]unix.RawSockaddrInet6
-	vectors  [readBatch]unix.Iovec
-	data     [readBatch][bufferLen]byte
+	sockets  [batch]int // descriptors
+	messages [batch]message
+	names    [batch]unix.RawSockaddrInet6
+	vectors  [batch]unix.Iovec
+	data     [batch][bufferLen]byte
 }
 
 func (b *outbox) init() {
@@ -89,26 +101,14 @@ func (b *outbox) buffer() []byte {
 	return b.data[b.count][:0]
 }
 
-// add queues the buffer lent last.
-func (b *outbox) add(s *epollSocket, pkt []byte, to netip.AddrPort) {
+// add queues the buffer lent last, to where the socket's name points.
+func (b *outbox) add(s *epollSocket, pkt []byte) {
 	i := b.count
 	b.sockets[i] = s.fd
 	b.vectors[i].Base = unsafe.SliceData(pkt)
 	b.vectors[i].SetLen(len(pkt))
-	header := &b.messages[i].header
-	if s.ipv6 {
-		b.names[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16()}
-		if to.Addr().IsLinkLocalUnicast() {
-			b.names[i].Scope_id = s.scope
-		}
-		setPort(&b.names[i].Port, to.Port())
-		header.Namelen = unix.SizeofSockaddrInet6
-	} else {
-		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&b.names[i]))
-		*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
-		setPort(&name.Port, to.Port())
-		header.Namelen = unix.SizeofSockaddrInet4
-	}
+	b.names[i] = s.name
+	b.messages[i].header.Namelen = s.size
 	b.count++
 }
 
@@ -120,17 +120,26 @@ func (b *outbox) flush() {
 		for run < b.count && b.sockets[run] == b.sockets[i] {
 			run++
 		}
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(b.sockets[i]),
-			uintptr(unsafe.Pointer(&b.messages[i])), uintptr(run-i), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			i += max(int(n), 1)
-		case unix.EINTR:
-		default:
+		if run == i+1 {
+			b.sendOne(i)
 			i++
+			continue
 		}
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(b.sockets[i]),
+			uintptr(unsafe.Pointer(&b.messages[i])), uintptr(run-i), unix.MSG_DONTWAIT, 0, 0)
+		if errno != 0 {
+			n = 1 // the first one is what the system refuses
+		}
+		i += max(int(n), 1)
 	}
 	b.count = 0
+}
+
+func (b *outbox) sendOne(i int) {
+	header := &b.messages[i].header
+	unix.RawSyscall6(unix.SYS_SENDTO, uintptr(b.sockets[i]),
+		uintptr(unsafe.Pointer(b.vectors[i].Base)), uintptr(b.vectors[i].Len), unix.MSG_DONTWAIT,
+		uintptr(unsafe.Pointer(header.Name)), uintptr(header.Namelen))
 }
 
 // Ports stand in network byte order in a raw socket address.

@@ -298,7 +298,9 @@ func TestConformRekeyWithoutLoss(t *testing.T) {
 	t.Parallel()
 	eachBackend(t, func(t *testing.T, e *Engine) {
 		j := join(t, e)
-		j.protect(t, gcm256, ProtectOptions{SendAfterConfirm: true}, ProtectOptions{})
+		confirmed := make(chan struct{}, 2)
+		confirm := func() { confirmed <- struct{}{} }
+		j.protect(t, gcm256, ProtectOptions{SendAfterConfirm: true, Confirmed: confirm}, ProtectOptions{Confirmed: confirm})
 		const packets = 2000
 		var readers sync.WaitGroup
 		for i, phone := range j.phones {
@@ -341,6 +343,12 @@ func TestConformRekeyWithoutLoss(t *testing.T) {
 		}
 		done := make(chan struct{})
 		go func() { readers.Wait(); close(done) }()
+		for range 2 { // keys that nobody has used are not kept through a rekeying
+			select {
+			case <-confirmed:
+			case <-done:
+			}
+		}
 		for rekeyings := 0; ; rekeyings++ {
 			confirmed := make(chan struct{}, 2)
 			confirm := func() { confirmed <- struct{}{} }
@@ -500,4 +508,45 @@ func TestConformNoPorts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The taps work alike whatever serves the sockets.
+func TestConformTaps(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, e *Engine) {
+		j := join(t, e)
+		j.protect(t, gcm256, ProtectOptions{}, ProtectOptions{})
+		s := j.sessions[0]
+		queue := make(chan Event, 8)
+		s.Events(A, EventOptions{PayloadType: 101, Queue: queue})
+		s.Measure(map[uint8]uint32{0: 8000})
+		phone, other := j.phones[0], j.phones[1]
+		phone.send(phone.rtp, keyPress(7, 1, 160, 320, true), j.phonePort(0))
+		other.read(other.rtp)
+		if begin, end := <-queue, <-queue; begin.Code != 7 || begin.Ended || !end.Ended {
+			t.Errorf("events %+v and %+v", begin, end)
+		}
+		done := make(chan struct{})
+		if err := s.Play(B, g711(tone(10), func() { close(done) })); err != nil {
+			t.Fatal(err)
+		}
+		for i := range byte(10) {
+			if got := other.read(other.rtp); got[12] != i+1 {
+				t.Fatalf("frame %d arrives as %x", i, got)
+			}
+		}
+		<-done
+		s.Mute(B, true)
+		phone.send(phone.rtp, voice(1, 2), j.phonePort(0))
+		phone.send(phone.rtp, keyPress(8, 3, 1600, 320, true), j.phonePort(0))
+		<-queue // the voice before it was withheld by now
+		s.Mute(B, false)
+		phone.send(phone.rtp, voice(1, 4), j.phonePort(0))
+		if got := other.read(other.rtp); !bytes.Equal(got[4:8], voice(1, 4)[4:8]) {
+			t.Errorf("after the silence: %x", got[:12])
+		}
+		if _, ok := s.Quality(); !ok {
+			t.Error("nothing measured")
+		}
+	})
 }

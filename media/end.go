@@ -30,6 +30,14 @@ const (
 	Plain
 	// Protected takes and gives SRTP only. Session.Protect sets it.
 	Protected
+	// Passing takes and gives packets whose protection is between others, as
+	// they are: SRTP and SRTCP of an exchange that is not this side's. Both
+	// ends have it or nothing crosses.
+	Passing
+	// Opaque takes and gives datagrams of any kind, as they are: streams that
+	// are not RTP, or whose keys are agreed among their packets (DTLS). Both
+	// ends have it or nothing crosses.
+	Opaque
 )
 
 // Remote is where an end's peer takes media.
@@ -67,6 +75,8 @@ type Stats struct {
 	// DroppedOther counts what is neither RTP nor RTCP, malformed, oversized,
 	// or came while the end was closed.
 	DroppedOther uint64
+	// EventsLost counts events of the peer that found their queue full.
+	EventsLost uint64
 }
 
 // moveInterval is how often at most a protected end's address may move.
@@ -94,7 +104,8 @@ type end struct {
 	rtcpFrom  uint32 // SSRC of the newest RTCP packet
 	rtcpIndex uint32 // and its SRTCP index
 
-	alive keeper // of the way to the peer
+	concealment concealment // of names in RTCP that leaves here
+	alive       keeper      // of the way to the peer
 
 	in  waiting // from here, mode not decided
 	out waiting // to here, mode or keys not decided

@@ -21,6 +21,10 @@ const (
 	defaultPortMax = 32767
 )
 
+// defaultCoalesce is where Options name no bound: well below what a jitter
+// buffer or a person notices.
+const defaultCoalesce = time.Millisecond
+
 // Options of an Engine.
 type Options struct {
 	// PortMin and PortMax bound the ports of media, both included; 0 and 0
@@ -29,6 +33,10 @@ type Options struct {
 	PortMin, PortMax int
 	// Workers is how many workers share the sessions; 0 means one per CPU.
 	Workers int
+	// Coalesce bounds how long a busy worker lets packets gather, so that one
+	// wake-up serves many calls; 0 means 1 ms, negative means not at all. A
+	// worker with few packets never waits.
+	Coalesce time.Duration
 	// Listen opens a socket at exactly this address; nil means UDP. Tests give
 	// sockets in memory.
 	Listen func(netip.AddrPort) (net.PacketConn, error)
@@ -64,6 +72,9 @@ func NewEngine(o Options) (*Engine, error) {
 	if o.Workers == 0 {
 		o.Workers = runtime.NumCPU()
 	}
+	if o.Coalesce == 0 {
+		o.Coalesce = defaultCoalesce
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -76,7 +87,7 @@ func NewEngine(o Options) (*Engine, error) {
 		w := &worker{start: e.start}
 		if o.Listen != nil {
 			w.net = newPortable(w, o.Listen)
-		} else if err = startTransport(w, o.Log); err != nil {
+		} else if err = startTransport(w, o); err != nil {
 			return nil, errors.Join(err, e.Close())
 		}
 		e.workers = append(e.workers, w)
@@ -114,12 +125,17 @@ func (e *Engine) Close() error {
 // ErrNoPorts, ErrClosed, or that of the socket, such as an address which is
 // not this machine's.
 func (e *Engine) Open(a, b netip.Addr) (*Session, error) {
+	return e.open(func(s *Session) error { return s.bind([2]netip.Addr{a, b}) })
+}
+
+// open makes a session whose sockets bind opens.
+func (e *Engine) open(bind func(*Session) error) (*Session, error) {
 	w, err := e.assign()
 	if err != nil {
 		return nil, err
 	}
 	s := newSession(e, w)
-	err = s.bind([2]netip.Addr{a, b})
+	err = bind(s)
 	if err == nil && !e.remember(s) {
 		err = ErrClosed
 	}

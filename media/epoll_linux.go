@@ -7,59 +7,75 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	// readBatch is how many datagrams one system call takes, and readRounds
-	// how often a socket that stays full is read before others have a turn.
-	readBatch  = 16
-	readRounds = 4
 	// epollEvents is how many ready sockets one system call names.
-	epollEvents = 64
+	epollEvents = 128
+	// behindRounds is after how many rounds without a pause, all of them full,
+	// a worker counts as behind its packets.
+	behindRounds = 8
+	// singleReads is how often a socket is read packet by packet after it was
+	// found to hold only one where more were expected.
+	singleReads = 8
 )
 
-// epoll serves UDP sockets with one loop: level-triggered, so that a socket
-// which is not read to its end is named again.
+// epoll serves UDP sockets with one loop. It is level-triggered: a socket that
+// holds more than was read is named again.
 type epoll struct {
 	worker *worker
 	log    *slog.Logger
 	fd     int
 	wake   int // eventfd that ends the loop
+	gate   *gate
 	done   chan struct{}
+	pace   pace // of the loop alone
 
 	// Guarded by the worker's lock.
-	sockets  map[int32]*epollSocket
+	sockets  sockets
+	round    uint32
+	rush     int // full rounds in a row
 	stopping bool
 	in       inbox
 	out      outbox
+	from     [batch]*epollSocket // of the packets in the inbox
+	full     [batch]*epollSocket // that may hold more than one
 }
 
 // startTransport gives the worker an epoll loop, and has done so before the
 // loop runs: it flushes through the worker.
-func startTransport(w *worker, log *slog.Logger) error {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("media: %w", os.NewSyscallError("epoll_create1", err))
+func startTransport(w *worker, o Options) error {
+	t := &epoll{worker: w, log: o.Log, done: make(chan struct{}), pace: pace{bound: o.Coalesce}}
+	if err := t.create(); err != nil {
+		return fmt.Errorf("media: %w", err)
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)})
-		if err != nil {
-			unix.Close(wake)
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-		return fmt.Errorf("media: %w", os.NewSyscallError("eventfd", err))
-	}
-	t := &epoll{worker: w, log: log, fd: fd, wake: wake, done: make(chan struct{}), sockets: map[int32]*epollSocket{}}
 	t.in.init()
 	t.out.init()
 	w.net = t
 	go t.run()
+	return nil
+}
+
+// create opens the loop's descriptors.
+func (t *epoll) create() (err error) {
+	if t.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return errors.Join(os.NewSyscallError("eventfd", err), unix.Close(t.fd))
+	}
+	err = unix.EpollCtl(t.fd, unix.EPOLL_CTL_ADD, t.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: noSocket})
+	if err == nil {
+		t.gate, err = newGate(t.fd)
+	}
+	if err != nil {
+		return errors.Join(err, unix.Close(t.wake), unix.Close(t.fd))
+	}
 	return nil
 }
 
@@ -68,19 +84,22 @@ func startTransport(w *worker, log *slog.Logger) error {
 func (t *epoll) run() {
 	defer close(t.done)
 	events := make([]unix.EpollEvent, epollEvents)
+	n, packets, now := 0, 0, t.worker.now()
 	for {
-		n, err := unix.EpollWait(t.fd, events, -1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			t.log.Error("media worker stopped", "error", os.NewSyscallError("epoll_wait", err))
+		var err error
+		if n, err = t.ready(events, n == len(events), t.pace.pause(packets, now, t.worker.now())); err != nil {
+			t.log.Error("media worker stopped", "error", err)
 			return
 		}
 		t.worker.lock()
-		for _, event := range events[:max(n, 0)] {
-			// A socket closed since the wait is not in the map. If its number
-			// was given to another already, that one is read in vain.
-			if s := t.sockets[event.Fd]; s != nil {
-				t.read(s)
-			}
+		now = t.worker.now()
+		t.round++
+		if t.rush++; n < len(events) {
+			t.rush = 0
+		}
+		packets = 0
+		for i := 0; i < n; i += batch {
+			packets += t.serve(events[i:min(i+batch, n)], now)
 		}
 		stop := t.stopping
 		t.worker.unlock()
@@ -90,19 +109,67 @@ func (t *epoll) run() {
 	}
 }
 
-// read takes what a socket holds, within bounds, and sends what comes of it.
-func (t *epoll) read(s *epollSocket) {
-	for range readRounds {
+// ready gives sockets to read: at once where more were ready than the last
+// round took, else once the pause is over and there are any.
+func (t *epoll) ready(events []unix.EpollEvent, more bool, pause time.Duration) (int, error) {
+	if more {
+		runtime.Gosched()
+		if n, errno := pollNow(t.fd, events); n > 0 || errno != 0 {
+			return n, fault(errno)
+		}
+	}
+	if pause > 0 {
+		return t.gate.pause(pause, events)
+	}
+	return t.gate.wait(events)
+}
+
+// serve relays what sockets hold and says how many packets that were. It takes some packets, then works on them,
+// then sends: the system's code for each step is long, and going through it
+// many times in a row is cheaper than in turns.
+//
+// Most sockets hold one packet, for which the plain system call is the
+// cheaper. One that was ready in the round before too may hold more, and any
+// does once the worker is behind.
+func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int) {
+	taken, full := 0, 0
+	for i := range events {
+		s := t.sockets.get(events[i].Fd, events[i].Pad)
+		if s == nil {
+			continue
+		}
+		more := s.round+1 == t.round || t.rush >= behindRounds
+		s.round = t.round
+		if more && s.single == 0 {
+			t.full[full] = s
+			full++
+			continue
+		}
+		if s.single > 0 {
+			s.single--
+		}
+		if t.in.readOne(taken, s.fd) {
+			t.from[taken] = s
+			taken++
+		}
+	}
+	for i, s := range t.from[:taken] {
+		t.dispatch(s, i, now)
+	}
+	t.out.flush()
+	packets = taken
+	for _, s := range t.full[:full] {
 		n := t.in.read(s.fd)
-		now := t.worker.now()
+		if n == 1 {
+			s.single = singleReads
+		}
+		packets += n
 		for i := range n {
 			t.dispatch(s, i, now)
 		}
 		t.out.flush()
-		if n < readBatch {
-			return
-		}
 	}
+	return packets
 }
 
 func (t *epoll) dispatch(s *epollSocket, i int, now time.Duration) {
@@ -110,7 +177,7 @@ func (t *epoll) dispatch(s *epollSocket, i int, now time.Duration) {
 	if s.scope != 0 && src.Addr().IsLinkLocalUnicast() {
 		src = netip.AddrPortFrom(src.Addr().WithZone(s.zone), src.Port())
 	}
-	s.port.session.receive(s.port, src, pkt, now)
+	s.port.receive(src, pkt, now)
 }
 
 func (t *epoll) buffer() []byte { return t.out.buffer() }
@@ -130,17 +197,24 @@ func (t *epoll) close() error {
 		return fmt.Errorf("media: %w", os.NewSyscallError("write", err))
 	}
 	<-t.done
-	return errors.Join(unix.Close(t.wake), unix.Close(t.fd))
+	return errors.Join(t.gate.close(), unix.Close(t.wake), unix.Close(t.fd))
 }
 
 // epollSocket is one non-blocking UDP socket.
 type epollSocket struct {
-	epoll *epoll
-	port  *port
-	fd    int
-	ipv6  bool
-	scope uint32 // interface of a link-local address
-	zone  string
+	epoll  *epoll
+	port   *port
+	fd     int
+	index  int32  // in sockets
+	round  uint32 // of the loop that read it last
+	single uint8  // reads of one packet still to come
+	ipv6   bool
+	scope  uint32 // interface of a link-local address
+	zone   string
+
+	to   netip.AddrPort        // where name points: the last destination
+	name unix.RawSockaddrInet6 // holds an IPv4 address too
+	size uint32                // of name
 }
 
 // open binds to exactly this address.
@@ -159,12 +233,13 @@ func (t *epoll) open(addr netip.AddrPort, p *port) (socket, error) {
 	if err := s.bind(addr); err != nil {
 		return nil, fmt.Errorf("media: %s: %w", addr, err)
 	}
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}
+	event := unix.EpollEvent{Events: unix.EPOLLIN}
+	event.Fd, event.Pad = t.sockets.add(s)
 	if err := unix.EpollCtl(t.fd, unix.EPOLL_CTL_ADD, s.fd, &event); err != nil {
+		t.sockets.remove(s)
 		unix.Close(s.fd)
 		return nil, fmt.Errorf("media: %s: %w", addr, os.NewSyscallError("epoll_ctl", err))
 	}
-	t.sockets[int32(s.fd)] = s
 	return s, nil
 }
 
@@ -189,16 +264,39 @@ func (s *epollSocket) bind(addr netip.AddrPort) (err error) {
 }
 
 func (s *epollSocket) send(pkt []byte, to netip.AddrPort) {
-	if to.Addr().Is6() == s.ipv6 {
-		s.epoll.out.add(s, pkt, to)
+	if to == s.to || s.address(to) {
+		s.epoll.out.add(s, pkt)
 	}
+}
+
+// address writes a destination as the system takes it; false where it is of
+// the other family.
+func (s *epollSocket) address(to netip.AddrPort) bool {
+	if to.Addr().Is6() != s.ipv6 {
+		return false
+	}
+	s.to = to
+	if s.ipv6 {
+		s.name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16()}
+		if to.Addr().IsLinkLocalUnicast() {
+			s.name.Scope_id = s.scope
+		}
+		setPort(&s.name.Port, to.Port())
+		s.size = unix.SizeofSockaddrInet6
+		return true
+	}
+	name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.name))
+	*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
+	setPort(&name.Port, to.Port())
+	s.size = unix.SizeofSockaddrInet4
+	return true
 }
 
 // close under the worker's lock: nothing is queued for the socket, as every
 // holder of the lock flushes before the next.
 func (s *epollSocket) close() {
 	s.epoll.out.flush()
-	delete(s.epoll.sockets, int32(s.fd))
+	s.epoll.sockets.remove(s)
 	unix.Close(s.fd) // leaves the epoll set with its last descriptor
 }
 

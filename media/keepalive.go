@@ -66,7 +66,7 @@ func (e *Engine) keepAllAlive() {
 // keepEndAlive is one tick of an end.
 func (s *Session) keepEndAlive(e End) {
 	end := &s.ends[e]
-	if !end.alive.on || end.mode != Plain && end.mode != Protected {
+	if !end.alive.on || end.mode != Plain && end.mode != Protected && end.mode != Passing {
 		return
 	}
 	for i, what := range [...]kind{kindRTP, kindRTCP} {

@@ -49,50 +49,66 @@ type keyring struct {
 	old     *srtp.Context // still heard
 	oldTill time.Duration
 
-	confirmed bool
+	confirmed bool // a packet verified under recv
+	known     bool // the peer has shown otherwise that it has the newest keys
 	news      bool // confirmed since the session last looked
 	callback  func()
 
 	used [][sha256.Size]byte // digests of all keys so far
 }
 
-// install puts new keys into use.
-func (k *keyring) install(keys Keys, o ProtectOptions, now time.Duration) error {
-	prints := [2][sha256.Size]byte{
+// keyPair is Keys ready for use. Making it takes as long as relaying some
+// packets, so it is done before the worker is asked to wait.
+type keyPair struct {
+	send, recv *srtp.Context
+	prints     [2][sha256.Size]byte
+}
+
+// newKeyPair expands keys. Errors are those of srtp.NewContext.
+func newKeyPair(keys Keys) (p keyPair, err error) {
+	p.prints = [2][sha256.Size]byte{
 		keyDigest(keys.SendKey, keys.SendSalt),
 		keyDigest(keys.RecvKey, keys.RecvSalt),
 	}
+	if p.send, err = srtp.NewContext(keys.Suite, keys.SendKey, keys.SendSalt); err != nil {
+		return p, err
+	}
+	if p.recv, err = srtp.NewContext(keys.Suite, keys.RecvKey, keys.RecvSalt); err != nil {
+		p.erase()
+	}
+	return p, err
+}
+
+func (p *keyPair) erase() {
+	erase(&p.send)
+	erase(&p.recv)
+}
+
+// install puts new keys into use.
+func (k *keyring) install(fresh keyPair, o ProtectOptions, now time.Duration) error {
+	prints := fresh.prints
 	if len(k.used) >= 2*maxRekeyings || prints[0] == prints[1] || slices.Contains(k.used, prints[0]) || slices.Contains(k.used, prints[1]) {
 		return ErrKeyReuse
 	}
-	send, err := srtp.NewContext(keys.Suite, keys.SendKey, keys.SendSalt)
-	if err != nil {
-		return err
-	}
-	recv, err := srtp.NewContext(keys.Suite, keys.RecvKey, keys.RecvSalt)
-	if err != nil {
-		send.Erase()
-		return err
-	}
 	k.used = append(k.used, prints[:]...)
 
-	if k.confirmed {
+	if k.confirmed || k.known {
 		erase(&k.old)
 		k.old = k.recv
 	} else {
 		erase(&k.recv) // nobody ever used it: what was before it stays
 	}
-	k.recv = recv
+	k.recv = fresh.recv
 	k.oldTill = now + oldKeysTime
 
 	erase(&k.next)
 	if o.SendAfterConfirm {
-		k.next = send
+		k.next = fresh.send
 	} else {
 		erase(&k.send)
-		k.send = send
+		k.send = fresh.send
 	}
-	k.confirmed, k.callback = false, o.Confirmed
+	k.confirmed, k.known, k.callback = false, false, o.Confirmed
 	return nil
 }
 
@@ -138,14 +154,21 @@ func (k *keyring) confirm() {
 	}
 	k.confirmed, k.news = true, true
 	erase(&k.old)
-	if k.next != nil {
-		erase(&k.send)
-		k.send, k.next = k.next, nil
-	}
+	k.release()
 	if k.callback != nil {
 		go k.callback()
 		k.callback = nil
 	}
+}
+
+// release puts sending keys that were held back into use, where there are any.
+func (k *keyring) release() bool {
+	if k.next == nil {
+		return false
+	}
+	erase(&k.send)
+	k.send, k.next = k.next, nil
+	return true
 }
 
 // expire erases the keys before once their time is over.
@@ -161,7 +184,7 @@ func (k *keyring) erase() {
 	erase(&k.next)
 	erase(&k.recv)
 	erase(&k.old)
-	k.confirmed, k.news, k.callback = false, false, nil
+	k.confirmed, k.known, k.news, k.callback = false, false, false, nil
 }
 
 func erase(c **srtp.Context) {

@@ -123,6 +123,14 @@ func (n *numbering) rtp(pkt []byte, now time.Duration) bool {
 	return true
 }
 
+// leave says that an SSRC has ended for good: the one that it replaced may come
+// back at once, and is no rival.
+func (n *numbering) leave(source uint32) {
+	if s := n.bySource(source); s != nil {
+		s.rivalUntil = 0
+	}
+}
+
 // admit finds a stream for an SSRC that has none, nil for a straggler.
 func (n *numbering) admit(source uint32, payloadType byte, now time.Duration) *stream {
 	for i := range n.streams {

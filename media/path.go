@@ -13,6 +13,10 @@ import (
 // runs under the worker's lock; pkt stays as it is.
 func (s *Session) receive(p *port, src netip.AddrPort, pkt []byte, now time.Duration) {
 	e := &s.ends[p.end]
+	if e.mode == Passing || e.mode == Opaque {
+		s.receiveSealed(p, src, pkt, now)
+		return
+	}
 	what := classify(pkt, p.rtcp)
 	if what == kindOther {
 		e.stats.DroppedOther++
@@ -42,7 +46,7 @@ func (s *Session) receivePlain(p *port, src netip.AddrPort, pkt []byte, what kin
 		e.arrivals.note(binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:]), now)
 	}
 	s.accepted(e, len(pkt), now)
-	s.forward(p.end.other(), append(s.worker.net.buffer(), pkt...), what, now)
+	s.relay(p.end.other(), append(s.worker.net.buffer(), pkt...), what, now)
 }
 
 // receiveProtected hears whatever verifies under the end's keys.
@@ -65,7 +69,7 @@ func (s *Session) receiveProtected(p *port, src netip.AddrPort, pkt []byte, what
 		}
 	}
 	if clear != nil {
-		s.forward(p.end.other(), clear, what, now)
+		s.relay(p.end.other(), clear, what, now)
 	}
 	if e.keys.news {
 		e.keys.news = false
@@ -101,16 +105,26 @@ func (t *Stats) refused(err error) {
 }
 
 // forward is a packet's way out to an end. pkt is in a buffer lent by the
-// transport. Only the branch for Plain sends octets as they are.
+// transport. Only the branch for Plain sends octets as they are, and
+// forwardSealed those of others.
 func (s *Session) forward(to End, pkt []byte, what kind, now time.Duration) {
 	e := &s.ends[to]
 	switch e.mode {
 	case Waiting:
 		e.out.keep(waitingPacket{at: now, kind: what, data: pkt})
 	case Plain:
+		if what == kindRTCP {
+			var ok bool
+			if pkt, ok = e.concealment.rtcp(pkt); !ok {
+				s.ends[to.other()].stats.DroppedOther++
+				return
+			}
+		}
 		if from, addr, ok := e.destination(what); ok {
 			e.emit(from, addr, pkt)
 		}
+	case Passing, Opaque:
+		s.forwardSealed(to, pkt, what, now)
 	case Protected:
 		s.forwardProtected(e, &s.ends[to.other()], pkt, what, now)
 	default:
@@ -130,7 +144,10 @@ func (s *Session) forwardProtected(e, source *end, pkt []byte, what kind, now ti
 		return
 	}
 	if what == kindRTCP {
-		if pkt, ok = e.numbering.rewrite(pkt, outward); !ok {
+		if pkt, ok = e.numbering.rewrite(pkt, outward); ok {
+			pkt, ok = e.concealment.rtcp(pkt)
+		}
+		if !ok {
 			source.stats.DroppedOther++
 			return
 		}

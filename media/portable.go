@@ -78,7 +78,7 @@ func (s *portableSocket) read(w *worker, p *port) {
 		w.lock()
 		closed := s.closed
 		if !closed && err == nil {
-			p.session.receive(p, src, buf[:n], w.now())
+			p.receive(src, buf[:n], w.now())
 		}
 		w.unlock()
 		if closed {

@@ -16,6 +16,7 @@ type Session struct {
 	// Guarded by the worker's lock.
 	ends   [2]end
 	active time.Duration
+	taps   *taps          // nil until used
 	timers [2]*time.Timer // erase keys that a rekeying replaced
 	closed bool
 }
@@ -109,16 +110,16 @@ func (s *Session) SetRemote(e End, r Remote) {
 
 // SetMode sets what an end takes and gives. Protected needs keys, which
 // Protect sets and which stay through Closed and Waiting; without them the end
-// is Closed. Plain erases the keys: nothing else ever lets an end that was
-// protected send in clear.
+// is Closed. Plain, Passing and Opaque erase the keys: nothing else ever lets
+// octets leave as they came from an end that was protected.
 func (s *Session) SetMode(e End, m Mode) {
 	s.do(func(now time.Duration) {
 		end := &s.ends[e]
 		switch {
-		case m == Plain && end.mode != Plain:
+		case m != end.mode && (m == Plain || m == Passing || m == Opaque):
 			end.keys.erase()
 			end.numbering.pause() // what passes in clear is not numbered
-		case m == Protected && end.keys.recv == nil, m < Closed, m > Protected:
+		case m == Protected && end.keys.recv == nil, m < Closed, m > Opaque:
 			m = Closed
 		}
 		end.mode = m
@@ -134,10 +135,14 @@ func (s *Session) SetMode(e End, m Mode) {
 // most 5 s. Errors leave everything as it was: ErrKeyReuse, ErrClosed, or a
 // suite or key length that package srtp does not take.
 func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
-	err := ErrClosed
+	fresh, err := newKeyPair(k)
+	if err != nil {
+		return err
+	}
+	err = ErrClosed
 	s.do(func(now time.Duration) {
 		end := &s.ends[e]
-		if err = end.keys.install(k, o, now); err != nil {
+		if err = end.keys.install(fresh, o, now); err != nil {
 			return
 		}
 		if s.timers[e] != nil {
@@ -151,7 +156,24 @@ func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
 		end.mode = Protected
 		s.resume(e, now)
 	})
+	if err != nil {
+		fresh.erase()
+	}
 	return err
+}
+
+// Release lets an end send under keys which SendAfterConfirm holds back: the
+// peer has shown otherwise that it has them, such as in another session of the
+// same exchange. It does nothing where nothing is held back, and ends nothing
+// of the wait for the first packet that verifies here.
+func (s *Session) Release(e End) {
+	s.do(func(now time.Duration) {
+		keys := &s.ends[e].keys
+		keys.known = true
+		if keys.release() {
+			s.resume(e, now)
+		}
+	})
 }
 
 // Probe lets relays and NATs on the way to an end's peer learn where this end
@@ -208,6 +230,9 @@ func (s *Session) release() bool {
 	first := false
 	s.do(func(time.Duration) {
 		first, s.closed = true, true
+		if s.taps != nil {
+			s.taps.drop()
+		}
 		for i := range s.ends {
 			e := &s.ends[i]
 			e.mode = Closed

@@ -2,10 +2,8 @@
 
 package media
 
-import "log/slog"
-
 // startTransport gives the worker UDP sockets of package net.
-func startTransport(w *worker, _ *slog.Logger) error {
+func startTransport(w *worker, _ Options) error {
 	w.net = newPortable(w, listenUDP)
 	return nil
 }

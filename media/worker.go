@@ -62,6 +62,12 @@ type port struct {
 	sent    uint32 // RTP and RTCP packets, for the keep-alives
 }
 
+// receive takes a datagram that came to the port. A port has one session; where
+// calls share a port, this is where address and SSRC find theirs.
+func (p *port) receive(src netip.AddrPort, pkt []byte, now time.Duration) {
+	p.session.receive(p, src, pkt, now)
+}
+
 // now is the time on the worker's clock, which starts with the engine.
 func (w *worker) now() time.Duration { return time.Since(w.start) }
 

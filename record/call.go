@@ -20,6 +20,7 @@ type Call struct {
 	Rule       string    `json:"rule"`               // of the policy
 	Reason     string    `json:"reason"`             // why the call was what it was, or ended, as a sentence
 	Emergency  bool      `json:"emergency,omitempty"`
+	Continues  string    `json:"continues,omitempty"` // the call that a transfer has ended for this one
 	Legs       []Leg     `json:"legs"`
 }
 

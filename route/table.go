@@ -25,6 +25,9 @@ type Route struct {
 	To   string
 	Side string // the side it leads to: Inside or Outside
 	Peer string // name of the listed peer that answers there, "" for none
+	// Transfer says that calls which somebody has led on, by a transfer or a
+	// redirection, may leave here though they do so at an account's cost.
+	Transfer bool
 }
 
 // Target is where a request goes.
@@ -36,6 +39,8 @@ type Target struct {
 	Side    string // Inside or Outside
 	Peer    string // name of the listed peer, "" for none
 	Rule    string // pattern of the route that matched, "" for an address called directly
+
+	Transfer bool // the route is open to calls that were led on
 }
 
 // Table is an ordered list of static routes. It does not change once made and
@@ -117,7 +122,7 @@ func (t *Table) find(side, uri string) (int, Target) {
 		}
 		return i, Target{
 			URI: e.requestURI(uri, u), Network: e.to.Transport, Host: e.to.Host, Port: e.to.Port,
-			Side: e.Side, Peer: e.Peer, Rule: e.Match.String(),
+			Side: e.Side, Peer: e.Peer, Rule: e.Match.String(), Transfer: e.Transfer,
 		}
 	}
 	return -1, Target{}

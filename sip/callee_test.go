@@ -468,3 +468,23 @@ func TestResponsesEchoTheVia(t *testing.T) {
 		}
 	}
 }
+
+// A call that is held for hours keeps no message to repeat, and no timer.
+func TestHeldCallKeepsNothingToRepeat(t *testing.T) {
+	inWorld(t, memnet.Options{}, func(w *world) {
+		u := newUser()
+		carol, to := w.standing(u)
+		u.do(func() {
+			if initial := u.dialog.initial; initial.last == nil || initial.linger == nil {
+				t.Error("the answer is not kept while it may be asked for: the test sees nothing")
+			}
+		})
+		time.Sleep(64*T1 + T4 + 1)
+		u.do(func() {
+			if initial := u.dialog.initial; initial.last != nil || initial.resend != nil || initial.timeout != nil || initial.linger != nil {
+				t.Errorf("still kept: %q, and timers", initial.last)
+			}
+		})
+		w.leave(carol, to, "2 BYE")
+	})
+}

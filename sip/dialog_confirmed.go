@@ -22,7 +22,7 @@ func (d *Dialog) do(proved bool, method, contentType string, body []byte, handle
 	d.localSeq++
 	flow := d.hop(&d.peer)
 	req, branch := d.request(method, d.localSeq, &d.peer, flow)
-	if method == "INVITE" || method == "UPDATE" || method == "SUBSCRIBE" {
+	if method == "INVITE" || method == "UPDATE" || method == "SUBSCRIBE" || method == "NOTIFY" || method == "REFER" {
 		req.Add("Contact", "<"+d.contact().String()+">")
 	}
 	req.Fields = append(req.Fields, fields...)
@@ -54,9 +54,10 @@ func (d *Dialog) do(proved bool, method, contentType string, body []byte, handle
 		if accepted && (method == "INVITE" || method == "UPDATE") {
 			d.peer.target = contactOf(res, d.peer.target)
 		}
-		if res != nil && (res.Status == 481 || res.Status == 408) && method != "BYE" && !d.ended {
+		if res != nil && (res.Status == 481 || res.Status == 408) && method != "BYE" && method != "NOTIFY" && !d.ended {
 			// RFC 3261 section 12.2.1.2: the far end has lost the dialog, which
-			// the handler sees by Ended.
+			// the handler sees by Ended. Of a NOTIFY that is said of the
+			// subscription alone (RFC 5057 section 5.1).
 			d.Bye(nil)
 		}
 		handle(res, err)

@@ -68,7 +68,9 @@ func (d *Dialog) ackLarge(t *clientTx, index int, ack *Message, tcp Flow) {
 	wire := ack.over(tcp).Bytes()
 	t.acks[index].wire, t.acks[index].flow = wire, tcp
 	d.attempt(tcp, wire, func() {
-		t.acks[index] = small
+		if index < len(t.acks) { // else the transaction has ended meanwhile
+			t.acks[index] = small
+		}
 		if !d.stack.closing() {
 			small.flow.send(small.wire, nil)
 		}

@@ -50,7 +50,7 @@ func (m *Message) Values(name string) []string {
 	var out []string
 	for i := range m.Fields {
 		if strings.EqualFold(m.Fields[i].Name, name) {
-			out = append(out, splitList(m.Fields[i].Value)...)
+			out = appendList(out, m.Fields[i].Value)
 		}
 	}
 	return out
@@ -64,7 +64,7 @@ func (m *Message) Add(name, value string) {
 // Set replaces the first field of that name and removes the others; without
 // one it appends.
 func (m *Message) Set(name, value string) {
-	out := m.Fields[:0:0]
+	out := make([]Field, 0, len(m.Fields)+1)
 	done := false
 	for _, f := range m.Fields {
 		if strings.EqualFold(f.Name, name) {
@@ -83,7 +83,7 @@ func (m *Message) Set(name, value string) {
 
 // Remove takes every field of that name out.
 func (m *Message) Remove(name string) {
-	out := m.Fields[:0:0]
+	out := make([]Field, 0, len(m.Fields))
 	for _, f := range m.Fields {
 		if !strings.EqualFold(f.Name, name) {
 			out = append(out, f)
@@ -221,8 +221,10 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 
 // splitList splits a field value at commas that stand neither in quotes nor
 // between angle brackets.
-func splitList(v string) []string {
-	var out []string
+func splitList(v string) []string { return appendList(nil, v) }
+
+// appendList is splitList after what is there already.
+func appendList(out []string, v string) []string {
 	start, quoted, angle := 0, false, false
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {

@@ -129,7 +129,7 @@ func (h *head) field(line []byte) {
 		h.fail("header field without a name")
 		return
 	}
-	f := Field{canonical(string(name)), strings.Trim(string(value), " \t")}
+	f := Field{canonical(name), string(bytes.Trim(value, " \t"))}
 	if hasControl(f.Value) {
 		h.fail("control characters in " + f.Name)
 		f.Value = strings.Trim(strings.Map(func(r rune) rune {
@@ -225,7 +225,7 @@ var known = func() map[string]string {
 	for _, n := range []string{"Via", "From", "To", "Call-ID", "CSeq", "Contact", "Max-Forwards", "Route", "Record-Route",
 		"Content-Type", "Content-Length", "Content-Disposition", "Supported", "Require", "Proxy-Require", "Allow", "Warning", "Reason",
 		"User-Agent", "Server", "Retry-After", "RSeq", "RAck", "Expires", "DH-Init", "Unsupported", "Accept"} {
-		out[strings.ToLower(n)] = n
+		out[n], out[strings.ToLower(n)] = n, n // found without a copy in either spelling
 	}
 	for k, n := range compact {
 		out[k] = n
@@ -233,12 +233,15 @@ var known = func() map[string]string {
 	return out
 }()
 
-func canonical(name string) string {
-	if n, ok := known[name]; ok {
+// canonical is written for names as they stand in a message: a known one, in
+// the usual spelling, costs no memory.
+func canonical(name []byte) string {
+	if n, ok := known[string(name)]; ok {
 		return n
 	}
-	if n, ok := known[strings.ToLower(name)]; ok {
+	text := string(name)
+	if n, ok := known[strings.ToLower(text)]; ok {
 		return n
 	}
-	return name
+	return text
 }

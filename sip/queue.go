@@ -18,12 +18,19 @@ type Queue struct {
 	mu      sync.Mutex
 	pending []func()
 	running bool
+	joining *Queue // Join was called by the function that runs
+	next    *Queue // where everything goes since
 }
 
 // Post appends f. It never blocks and may be called from any goroutine,
 // also from a function that the queue itself runs.
 func (q *Queue) Post(f func()) {
 	q.mu.Lock()
+	if next := q.next; next != nil {
+		q.mu.Unlock()
+		next.Post(f)
+		return
+	}
 	q.pending = append(q.pending, f)
 	start := !q.running
 	q.running = true
@@ -36,8 +43,12 @@ func (q *Queue) Post(f func()) {
 // depth counts what waits.
 func (q *Queue) depth() int {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.pending)
+	next, n := q.next, len(q.pending)
+	q.mu.Unlock()
+	if next != nil {
+		return next.depth()
+	}
+	return n
 }
 
 func (q *Queue) run() {
@@ -52,8 +63,11 @@ func (q *Queue) run() {
 		batch := q.pending
 		q.pending = nil
 		q.mu.Unlock()
-		for _, f := range batch {
+		for i, f := range batch {
 			guard(q.Log, f)
+			if q.joined(batch[i+1:]) {
+				return
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@
 //	                since they would name what is not there (RFC 5939)
 //	keying          removed where asked: k=, a=crypto*, a=key-mgmt, a=fingerprint, a=tls-id, a=dtls-*, a=zrtp-hash,
 //	                a=encryption, a=identity, and a=setup of RTP and of DTLS or TLS (not that of plain TCP or BFCP)
+//	sources         removed where asked: a=ssrc, a=ssrc-group, a=cname; they hold a phone's user@host
 //	any other       an address literal is replaced in place where it is one that c=, o=, a=rtcp or a removed line
 //	                named, or one in [Rewrite].Hide; in a= lines a host name that c=, o= or a=rtcp named as well
 //

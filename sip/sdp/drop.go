@@ -1,6 +1,16 @@
 package sdp
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// DropSDES removes every a=crypto and k= line: they hold keys in clear.
+func (s *Session) DropSDES() {
+	s.lines = slices.DeleteFunc(s.lines, func(l line) bool {
+		return l.kind == 'k' || l.kind == 'a' && strings.HasPrefix(attributeKey(l.value()), "crypto")
+	})
+}
 
 // drops says that an attribute is one of those that never reach the other leg.
 // key is the attribute's, section the index of its m-line or -1.
@@ -10,6 +20,8 @@ func (w *rewriter) drops(l line, key string, section int) bool {
 		_, v := l.attribute()
 		f := strings.Fields(v)
 		return len(f) > 0 && strings.EqualFold(f[0], "BUNDLE")
+	case "ssrc", "ssrc-group", "cname":
+		return w.DropSources
 	case "bundle-only":
 		return true
 	case "pcfg", "acfg":

@@ -18,6 +18,8 @@ type Media struct {
 	Rejected  bool     // the line says port 0, or has no port field at all
 	RTP       bool     // RTP over UDP under a profile of RFC 3551, 4585, 3711, 5124 or 5764
 	Secure    bool     // RTP under SAVP or SAVPF
+	DTLS      bool     // RTP whose keys may come by DTLS: the profile says so, or a fingerprint is there (RFC 5763)
+	Crypto    []string // values of the section's a=crypto lines, in order (RFC 4568)
 
 	noConnection bool // neither the section nor the session has a c= of any kind
 }
@@ -59,6 +61,7 @@ func (s *Session) Media() []Media {
 			cur = &media[len(media)-1]
 			cur.Addr, cur.Direction = session.Addr, session.Direction
 			cur.noConnection = !anyC
+			cur.DTLS = cur.RTP && (session.DTLS || strings.Contains(strings.ToUpper(cur.Proto), "TLS/"))
 			ownAddr, rtcp = false, ""
 		case 'c':
 			anyC = anyC || cur == &session
@@ -70,6 +73,11 @@ func (s *Session) Media() []Media {
 			switch key := attributeKey(l.value()); key {
 			case "sendrecv", "sendonly", "recvonly", "inactive":
 				cur.Direction = key
+			case "fingerprint":
+				cur.DTLS = cur == &session || cur.RTP
+			case "crypto":
+				_, v := l.attribute()
+				cur.Crypto = append(cur.Crypto, v)
 			case "rtcp-mux":
 				cur.Mux = cur != &session // has no meaning at session level
 			case "rtcp":

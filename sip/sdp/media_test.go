@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -59,8 +60,8 @@ func TestMedia(t *testing.T) {
 			{Kind: "audio", PortCount: 1, Proto: "RTP/AVP", Formats: []string{"0"}, Addr: "10.0.4.4", Direction: "sendrecv", RTP: true, Rejected: true},
 		},
 		"browser-bundle.sdp": {
-			{Kind: "audio", Port: 50400, PortCount: 1, Proto: "UDP/TLS/RTP/SAVPF", Formats: []string{"111", "0", "8", "126"}, Addr: "198.51.100.23", RTCPPort: 50401, Mux: true, Direction: "sendrecv", RTP: true, Secure: true},
-			{Kind: "video", PortCount: 1, Proto: "UDP/TLS/RTP/SAVPF", Formats: []string{"100"}, Addr: "0.0.0.0", Mux: true, Direction: "sendrecv", Rejected: true, RTP: true, Secure: true},
+			{Kind: "audio", Port: 50400, PortCount: 1, Proto: "UDP/TLS/RTP/SAVPF", Formats: []string{"111", "0", "8", "126"}, Addr: "198.51.100.23", RTCPPort: 50401, Mux: true, Direction: "sendrecv", RTP: true, Secure: true, DTLS: true},
+			{Kind: "video", PortCount: 1, Proto: "UDP/TLS/RTP/SAVPF", Formats: []string{"100"}, Addr: "0.0.0.0", Mux: true, Direction: "sendrecv", Rejected: true, RTP: true, Secure: true, DTLS: true},
 			{Kind: "application", Port: 50404, PortCount: 1, Proto: "UDP/DTLS/SCTP", Formats: []string{"webrtc-datachannel"}, Addr: "198.51.100.23", RTCPPort: 50405, Direction: "sendrecv"},
 		},
 		"no-connection.sdp": {
@@ -133,5 +134,22 @@ func TestHeld(t *testing.T) {
 		if got := (Media{Addr: addr}).Held(); got != want {
 			t.Errorf("%q held: %v", addr, got)
 		}
+	}
+}
+
+// Which keying a line names, by itself or for the whole session.
+func TestKeying(t *testing.T) {
+	t.Parallel()
+	m := parse(t, crlf("v=0", "c=IN IP4 10.0.0.1", "m=audio 5 RTP/SAVP 0", "a=crypto:1 A inline:x", "a=Crypto:2 B inline:y|z", "m=video 6 RTP/SAVPF 99", "a=fingerprint:sha-1 AA", "m=image 7 udptl t38")).Media()
+	if !slices.Equal(m[0].Crypto, []string{"1 A inline:x", "2 B inline:y|z"}) || m[0].DTLS || !m[1].DTLS || m[1].Crypto != nil || m[2].DTLS {
+		t.Errorf("%+v", m)
+	}
+	m = parse(t, crlf("v=0", "a=fingerprint:sha-1 AA", "m=audio 5 RTP/AVP 0", "m=image 7 udptl t38")).Media()
+	if !m[0].DTLS || m[1].DTLS {
+		t.Errorf("%+v", m)
+	}
+	s := parse(t, crlf("v=0", "k=clear:a", "m=audio 5 RTP/SAVP 0", "a=crypto:1 A inline:x", "a=x:1", "k=clear:b", "a=crypto-x"))
+	if s.DropSDES(); string(s.Bytes()) != crlf("v=0", "m=audio 5 RTP/SAVP 0", "a=x:1") {
+		t.Errorf("%s", s.Bytes())
 	}
 }

@@ -24,6 +24,10 @@ type Rewrite struct {
 
 	DropKeying bool // removes SDES, MIKEY, DTLS and ZRTP attributes and k=
 
+	// DropSources removes a=ssrc, a=ssrc-group and a=cname: they name the user
+	// and host of a phone, and sources that have other numbers on the other leg.
+	DropSources bool
+
 	// Hide names further addresses that must not stand in the result, beside
 	// those that the description itself names: the networks inside, say.
 	Hide []netip.Prefix

@@ -169,3 +169,26 @@ func TestApplyGrowth(t *testing.T) {
 		t.Error("changed all the same")
 	}
 }
+
+// Sources that have other numbers on the other leg go, and with them the name
+// of the user and of the host; what only looks alike stays.
+func TestDropSources(t *testing.T) {
+	t.Parallel()
+	in := crlf("v=0", "c=IN IP4 10.0.0.1", "a=ssrc:9 cname:b@desk.lan", "m=audio 5 RTP/AVP 0", "a=ssrc:1 cname:a@desk.lan", "a=ssrc:1 msid:x y",
+		"a=ssrc-group:FID 1 2", "a=cname:a@desk.lan", "a=ssrcs:1", "a=msid:x y")
+	for drop, want := range map[bool]string{
+		false: strings.Replace(in, "10.0.0.1", "203.0.113.219", 1),
+		true:  crlf("v=0", "c=IN IP4 203.0.113.219", "m=audio 5 RTP/AVP 0", "a=ssrcs:1", "a=msid:x y"),
+	} {
+		s, err := Parse([]byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Apply(Rewrite{Addr: netip.MustParseAddr("203.0.113.219"), Ports: []Port{{RTP: 5}}, DropSources: drop}); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(s.Bytes()); got != want {
+			t.Errorf("drop %v:\n%q\n%q", drop, got, want)
+		}
+	}
+}

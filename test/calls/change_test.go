@@ -145,7 +145,7 @@ func TestRequestsWithinACall(t *testing.T) {
 	t.Parallel()
 	inBubble(t, worldOptions{modeA: policy.Prefer, modeB: policy.Prefer}, func(t *testing.T, w *world) {
 		w.up()
-		for method, want := range map[string]string{"INFO": "200", "OPTIONS": "200", "REFER": "405", "SUBSCRIBE": "405", "NOTIFY": "405", "PUBLISH": "405"} {
+		for method, want := range map[string]string{"INFO": "200", "OPTIONS": "200", "REFER": "400", "SUBSCRIBE": "405", "NOTIFY": "405", "PUBLISH": "405"} {
 			w.alice.do(func(d *sipDialog) {
 				d.Do(method, "application/dtmf-relay", []byte("Signal=5\r\n"), func(res *sip.Message, err error) {
 					if err == nil {

@@ -58,7 +58,7 @@ func identified(at string) []sip.Field {
 		{Name: "X-Phone", Value: "a plain phone indeed"},
 		{Name: "X-Long", Value: strings.Repeat("x", 513)},
 		{Name: "Call-Info", Value: "<http://[::ffff:" + at + "]/picture.png>"},
-		{Name: "Replaces", Value: "secret@inside"},
+		{Name: "Join", Value: "secret@inside"},
 		{Name: "Geolocation", Value: "<cid:secret@x.example>"},
 		{Name: "P-Access-Network-Info", Value: "secret"},
 		{Name: "Remote-Party-ID", Value: "<sip:secret@x.example>"},
@@ -81,7 +81,7 @@ func TestIdentityCrossesBetweenTrustedPeers(t *testing.T) {
 					case "P-Asserted-Identity", "Diversion", "History-Info", "User-to-User", "Privacy":
 						out = append(out, f.Name+": "+f.Value)
 					default:
-						if strings.HasPrefix(f.Name, "X-") || f.Name == "Call-Info" || f.Name == "Replaces" {
+						if strings.HasPrefix(f.Name, "X-") || f.Name == "Call-Info" || f.Name == "Join" {
 							out = append(out, f.Name+": "+f.Value)
 						}
 					}

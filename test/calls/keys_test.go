@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	pgppacket "github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"github.com/sipward/sipward/b2bua"
@@ -122,7 +122,7 @@ func newCompany(t *testing.T, identity string) *company {
 func pgpKey(t *testing.T, address string, revoked bool) (attest.Signer, []byte) {
 	t.Helper()
 	made := func() time.Time { return time.Now().Add(-time.Hour) }
-	cfg := &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Curve: packet.Curve25519, Time: made}
+	cfg := &pgppacket.Config{Algorithm: pgppacket.PubKeyAlgoEdDSA, Curve: pgppacket.Curve25519, Time: made}
 	e, err := openpgp.NewEntity("", "", address, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func pgpKey(t *testing.T, address string, revoked bool) (attest.Signer, []byte) 
 		t.Fatal(err)
 	}
 	if revoked {
-		if err := e.Revoke(packet.KeyCompromised, "stolen", &packet.Config{Time: made}); err != nil {
+		if err := e.Revoke(pgppacket.KeyCompromised, "stolen", &pgppacket.Config{Time: made}); err != nil {
 			t.Fatal(err)
 		}
 	}

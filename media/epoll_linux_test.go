@@ -1,0 +1,78 @@
+package media
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// A worker that has few packets takes each in a round of its own; one that has
+// many lets them gather.
+func TestCoalescing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("five seconds of traffic")
+	}
+	t.Parallel()
+	for name, test := range map[string]struct {
+		calls    int
+		every    time.Duration // for each call
+		min, max uint32        // rounds of 200 packets, fewer than a socket holds
+	}{
+		"few":  {1, 25 * time.Millisecond, 100, 500},
+		"many": {20, 100 * time.Millisecond, 5, 80},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const packets = 200
+			e := newTestEngine(t, Options{Workers: 1, Coalesce: 40 * time.Millisecond})
+			loop := e.workers[0].net.(*epoll)
+			phone, far := newPeer(t, loopback), newPeer(t, loopback)
+			var to []netip.AddrPort
+			for range test.calls {
+				s := openSession(t, e)
+				s.SetRemote(A, phone.remote())
+				s.SetRemote(B, far.remote())
+				s.SetMode(A, Plain)
+				s.SetMode(B, Plain)
+				rtp, _ := s.Local(A)
+				to = append(to, rtp)
+			}
+			for i := range packets {
+				phone.send(phone.rtp, voice(1, uint16(i/test.calls)), to[i%test.calls])
+				time.Sleep(test.every / time.Duration(test.calls))
+			}
+			for range packets {
+				far.read(far.rtp)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if loop.round < test.min || loop.round > test.max {
+				t.Errorf("%d packets in %d rounds", packets, loop.round)
+			}
+		})
+	}
+}
+
+// Events of a socket that is gone find nobody, and not who has its place now.
+func TestPlacesOfSockets(t *testing.T) {
+	t.Parallel()
+	var table sockets
+	first, other, second := &epollSocket{fd: 1}, &epollSocket{fd: 2}, &epollSocket{fd: 3}
+	index, turn := table.add(first)
+	otherIndex, otherTurn := table.add(other)
+	table.remove(first)
+	if table.get(index, turn) != nil {
+		t.Error("found after it was removed")
+	}
+	newIndex, newTurn := table.add(second)
+	if newIndex != index {
+		t.Errorf("place %d stays empty", index)
+	}
+	if table.get(index, turn) != nil {
+		t.Error("an old event finds the new socket")
+	}
+	if table.get(newIndex, newTurn) != second || table.get(otherIndex, otherTurn) != other || table.get(noSocket, 0) != nil {
+		t.Error("sockets are not where they were put")
+	}
+}

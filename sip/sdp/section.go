@@ -1,0 +1,32 @@
+package sdp
+
+import "slices"
+
+// AddMediaAttribute puts a=name:value behind the last line of m-line i's
+// section, counted from 0. Nothing is added where i names no m-line, or where
+// name or value would not be one line.
+func (s *Session) AddMediaAttribute(i int, name, value string) {
+	text, ok := attributeText(name, value)
+	if !ok || i < 0 {
+		return
+	}
+	at, section := len(s.lines), -1
+	for k, l := range s.lines {
+		if l.kind != 'm' {
+			continue
+		}
+		if section++; section == i+1 {
+			at = k
+			break
+		}
+	}
+	if section < i {
+		return
+	}
+	for at > 0 && s.lines[at-1].blank() {
+		at--
+	}
+	eol := lineEnd(s.lines)
+	s.lines = slices.Insert(s.lines, at, newLine(text, eol))
+	mendEnds(s.lines, eol)
+}

@@ -1,0 +1,51 @@
+package report
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sipward/sipward/test/bench/compare"
+)
+
+// quickNames are the suites' short names in keys of Ratios.
+var quickNames = map[string]string{
+	"AEAD_AES_128_GCM":        "gcm",
+	"AES_CM_128_HMAC_SHA1_80": "cm",
+}
+
+// Key names a case in Ratios: one call has ports of its own.
+func Key(suite string, calls int) string {
+	short, ok := quickNames[suite]
+	if !ok {
+		short = strings.ToLower(suite)
+	}
+	return "percall_" + short + "_" + strconv.Itoa(calls)
+}
+
+// Ratios writes one JSON object: for each case the ratio of CPU time per packet,
+// sipward's by rtpengine's, null where there is none; "p99_us", sipward's added
+// latency at the 99th percentile in microseconds; and where something is null
+// "reason", why, by the same keys.
+func Ratios(cases []*compare.Case) ([]byte, error) {
+	object, p99, reason := map[string]any{}, map[string]any{}, map[string]string{}
+	for _, c := range cases {
+		key := Key(c.Suite, c.Calls)
+		object[key], p99[key] = nil, nil
+		if ratio, _, _, ok := c.Ratio(); ok {
+			object[key] = math.Round(ratio*1000) / 1000
+		} else {
+			reason[key] = c.Reason()
+		}
+		if c.Rounds() > 0 {
+			p99[key] = math.Round(float64(c.Latency(compare.Sipward).P99) / float64(time.Microsecond))
+		}
+	}
+	object["p99_us"] = p99
+	if len(reason) > 0 {
+		object["reason"] = reason
+	}
+	return json.Marshal(object)
+}
