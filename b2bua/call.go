@@ -71,7 +71,8 @@ type Call struct {
 	relays   []*relay        // one for each m-line of the session
 	held     bool            // no m-line can carry media now
 	clearly  []string        // m-lines that are relayed and not protected here
-	early    *sdp.Session    // the answer of a provisional response
+	early    *early          // what a provisional response has begun
+	shown    time.Time       // when dh-resp may first have left before the answer, zero: it has not
 	pending  *sip.Message    // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string          // dh-fin that this ACK will carry
 	names    [16]byte        // key under which the phones' names in RTCP are changed towards the outside
@@ -116,9 +117,14 @@ type Leg struct {
 	resp     string      // responder: the value of dh-resp
 	sigs     []string    // own values of dh-sig, beside dh-resp or dh-fin
 	signed   *signing    // responder: of these; nil: nothing is signed
+	vetting  bool        // the other end's signatures are being looked at
+	waiting  []func()    // what came behind them
 	protect  bool        // media crosses this leg under keys
 	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker   *time.Timer // of the exchange's confirmation
+	opened   string      // initiator: To tag of the dialog whose reliable 1xx dh-resp was taken from
+	finned   bool        // responder: a PRACK has brought dh-fin
+	tagHeard string      // To tag of the first response of its INVITE
 	letClose func()      // ends the keep-alives towards the far end
 
 	described *sdp.Session // what the far end described last, in an offer or an answer

@@ -189,6 +189,9 @@ func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
 	if l.exchange == nil {
 		return "", ""
 	}
+	if l.opened != "" {
+		return c.answeredEarly(l, res)
+	}
 	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
 	if err != nil {
 		return "", c.attacked(err)
@@ -244,7 +247,7 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 		c.end(c.attacked(err))
 		return false
 	}
-	if attrs.Present {
+	if attrs.Present || l.finned {
 		return true
 	}
 	c.protection = "failed"

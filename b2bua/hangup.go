@@ -138,6 +138,9 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.eraseExchange(c.b)
 	c.view.Store(&last)
 	c.live.Store(nil)
+	if c.early == nil || !c.early.resp {
+		c.pickedUp() // nothing was shown
+	}
 	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil
 	if t := c.waits(); t != nil {
 		t.callEnded(c)

@@ -10,13 +10,13 @@ import "github.com/sipward/sipward/sip"
 func (l *Leg) OnProvisional(res *sip.Message) {
 	l.move.unheard = false
 	if !l.move.abandoned {
-		l.call.provisional(l, res)
+		l.inOrder(func() { l.call.provisional(l, res) })
 	}
 }
 
 // OnAnswer implements sip.User.
 func (l *Leg) OnAnswer(res *sip.Message) {
-	l.call.answered(l, res)
+	l.inOrder(func() { l.call.answered(l, res) })
 }
 
 // OnAnswerRepeated implements sip.User: a later dh-resp in the same dialog is
@@ -41,6 +41,10 @@ func (l *Leg) OnRequest(tx *sip.ServerTx) {
 	case "BYE":
 		c.byeFrom(l, tx)
 	case "INVITE", "UPDATE":
+		if c.state == Calling || c.state == Ringing {
+			c.updateEarly(l, tx)
+			return
+		}
 		c.modify(l, tx)
 	case "REFER":
 		c.refer(l, tx)

@@ -122,6 +122,8 @@ type Proxy struct {
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	learning    sync.WaitGroup // what the memory is being told
+	forking     *pathMemory    // addresses outside at which several user agents ring
+	guesses     *guesses
 	hub         hub
 	counters    counters
 
@@ -204,7 +206,7 @@ func New(o Options) (*Proxy, error) {
 	if o.Trusted == nil {
 		o.Trusted = func(string) bool { return false }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), forking: newPathMemory(), guesses: newGuesses(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
 	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)
