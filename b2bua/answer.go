@@ -28,6 +28,7 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
 	c.p.proved(c, c.b)
+	c.refreshedBy(c.b, res)
 	c.noteFork(l, res)
 	c.withoutEarly(res)
 	c.pickedUp()
@@ -105,6 +106,7 @@ func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
 	fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
+	fields = append(fields, c.refreshed(c.a, c.invite.Message)...)
 	c.a.dialog.Answer(sdpType, c.answerBody(res, out), fields...)
 	c.emit("call-changed")
 }

@@ -78,6 +78,8 @@ type Call struct {
 	names    [16]byte        // key under which the phones' names in RTCP are changed towards the outside
 	passage  passage         // of an exchange between others
 	change   *modification   // a re-INVITE or UPDATE under way
+	waiting  waitingChange   // until nothing else is
+	watch    *time.Timer     // for silence
 	ringing  *time.Timer     // noAnswer
 	patience *time.Timer     // for an ACK with dh-fin
 	led      *led            // somebody has led the call on; nil: nobody has
@@ -130,6 +132,8 @@ type Leg struct {
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make
 	move      legMove
+	rekey     rekeying
+	session   sessionTimer
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

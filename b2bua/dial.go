@@ -141,6 +141,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 		}
 	}
 	fields = append(fields, c.told(c.invite.Message, c.a, l)...)
+	fields = append(fields, c.asksToRefresh(l)...)
 	fields = append(fields, c.diversion(l)...)
 	proof := c.credentialsOf(l)
 	fields = append(fields, proof...)
@@ -271,6 +272,9 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 		return
 	}
 	c.eraseExchange(l)
+	if c.longerSession(l, res) {
+		return
+	}
 	if len(c.branches) > 0 {
 		if res != nil && (res.Status >= 600 || c.best == nil || worth(res) > worth(c.best)) {
 			c.best = res

@@ -124,7 +124,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		if l.letClose != nil {
 			l.letClose()
 		}
-		timers = append(timers, l.ticker, l.move.timer, l.move.limit)
+		timers = append(timers, l.ticker, l.move.timer, l.move.limit, l.session.timer)
 	}
 	for _, t := range timers {
 		if t != nil {
@@ -142,6 +142,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		c.pickedUp() // nothing was shown
 	}
 	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil
+	c.waiting = waitingChange{}
 	if t := c.waits(); t != nil {
 		t.callEnded(c)
 	}

@@ -180,7 +180,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	var unknown []string
 	for _, tag := range append(in.Values("Require"), in.Values("Proxy-Require")...) {
-		if strings.EqualFold(tag, option100rel) || l.Side == policyInside && strings.EqualFold(tag, "replaces") {
+		if strings.EqualFold(tag, timerTag) || strings.EqualFold(tag, option100rel) || l.Side == policyInside && strings.EqualFold(tag, "replaces") {
 			continue
 		}
 		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside && !carries(in.Message, "dh-init") {
@@ -193,6 +193,10 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	if ct := in.ContentType(); len(in.Body) > 0 && ct != sdpType {
 		reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		return
+	}
+	if least, short := tooShort(in.Message); short {
+		reply(422, "", least)
 		return
 	}
 	if in.Has("Replaces") && l.Side == policyInside && !emergency {

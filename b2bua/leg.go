@@ -65,7 +65,12 @@ func (l *Leg) OnAck(ack *sip.Message, tx *sip.ServerTx) {
 	}
 	if m := c.change; m != nil && m.tx == tx {
 		c.modificationAcked(m, ack)
-		return
+	}
+	if l.rekey.tx == tx && c.state != Ended {
+		c.keysAcked(l, ack)
+	}
+	if c.state != Ended {
+		c.resumeChange()
 	}
 	if l == c.a {
 		c.acked(ack)

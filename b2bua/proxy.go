@@ -67,6 +67,8 @@ type Options struct {
 	Groups  []string            // allowed groups in order of preference; nil: all built
 	Suites  []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
 	Limits  Limits
+	Rekey   Rekey
+	Timers  Timers
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
 	// Domains are those of the registered users, the one that bindings are
@@ -193,6 +195,9 @@ func New(o Options) (*Proxy, error) {
 	}
 	if o.Suites == nil {
 		o.Suites = commonSuites()
+	}
+	if o.Rekey.MinInterval == 0 {
+		o.Rekey.MinInterval = defaultMinInterval
 	}
 	if o.Limits.Calls == 0 {
 		o.Limits.Calls = defaultCalls
