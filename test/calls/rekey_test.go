@@ -393,12 +393,14 @@ func TestRekeyTogetherWithAChange(t *testing.T) {
 				return m
 			})
 			if refuse {
-				w.bob.within = func(tx *sip.ServerTx) bool {
-					if tx.Request.Method == "INVITE" {
-						tx.Reply(488, "")
+				w.bob.do(func(*sipDialog) {
+					w.bob.within = func(tx *sip.ServerTx) bool {
+						if tx.Request.Method == "INVITE" {
+							tx.Reply(488, "")
+						}
+						return tx.Request.Method == "INVITE"
 					}
-					return tx.Request.Method == "INVITE"
-				}
+				})
 			}
 			if missing := w.chatter(15 * time.Second); missing != 0 {
 				t.Errorf("%d packets were not heard", missing)

@@ -280,13 +280,15 @@ func TestRefreshMeetsALostCall(t *testing.T) {
 	for _, status := range []int{481, 408} {
 		inBubble(t, timed(b2bua.Timers{Session: 10 * time.Minute}), func(t *testing.T, w *world) {
 			w.up()
-			w.bob.within = func(tx *sip.ServerTx) bool {
-				if tx.Request.Method != "INVITE" {
-					return false
+			w.bob.do(func(*sipDialog) {
+				w.bob.within = func(tx *sip.ServerTx) bool {
+					if tx.Request.Method != "INVITE" {
+						return false
+					}
+					tx.Reply(status, "")
+					return true
 				}
-				tx.Reply(status, "")
-				return true
-			}
+			})
 			w.alice.await("bye")
 			time.Sleep(time.Minute)
 			w.none()
