@@ -38,6 +38,23 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 		c.end(sentence)
 		return
 	}
+	if fin == "" || c.b.protect { // the exchange was judged before the answer
+		c.agreedOn(res, fin)
+		return
+	}
+	c.state = Answered // no other phone answers while signatures are looked at
+	c.vet(c.b, func(refusal string) {
+		if refusal != "" {
+			l.dialog.Ack(res, "", nil)
+			c.end(refusal)
+			return
+		}
+		c.agreedOn(res, fin)
+	})
+}
+
+// agreedOn goes on with a 2xx whose exchange, if it has one, is in order.
+func (c *Call) agreedOn(res *sip.Message, fin string) {
 	c.passResp(res)
 	if c.offerer != c.a {
 		c.offeredByCallee(res, fin)
@@ -86,7 +103,7 @@ func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 		return
 	}
 	if c.a.exchange != nil && (c.early == nil || !c.early.resp) {
-		out.AddSessionAttribute("dh-resp", c.a.resp)
+		withSignatures(out, "dh-resp", c.a.resp, c.a.sigs)
 	}
 	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
 	fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
@@ -101,8 +118,7 @@ func (c *Call) ackWith(res *sip.Message, fin string) {
 		c.b.dialog.Ack(res, "", nil)
 		return
 	}
-	body := sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}})
-	c.b.dialog.Ack(res, "", body, fragmentFields...)
+	c.b.dialog.Ack(res, "", finFragment(fin, c.b.sigs), fragmentFields...)
 }
 
 // offeredByCallee: the caller's INVITE had no SDP, so the 2xx holds the offer
@@ -143,11 +159,36 @@ func (c *Call) acked(ack *sip.Message) {
 		if !c.takeFin(c.a, ack) {
 			return
 		}
-		if err := c.secure(c.a); err != nil {
-			c.end("the media could not be encrypted: " + err.Error())
+		if c.a.finned { // judged behind the PRACK, or about to be
+			c.a.behind(c.securedStands)
 			return
 		}
+		c.vet(c.a, func(refusal string) {
+			if refusal != "" {
+				c.end(refusal)
+				return
+			}
+			c.securedStands()
+		})
+		return
 	}
+	c.stands()
+}
+
+// securedStands gives the keys of the A leg to its media, and the call stands.
+func (c *Call) securedStands() {
+	if c.state != Answered {
+		return
+	}
+	if err := c.secure(c.a); err != nil {
+		c.end("the media could not be encrypted: " + err.Error())
+		return
+	}
+	c.stands()
+}
+
+// stands: both dialogs are complete, and every share is in order.
+func (c *Call) stands() {
 	c.p.proved(c, c.a)
 	c.stood = time.Now()
 	c.changed(Established)
@@ -171,7 +212,7 @@ func (c *Call) answerFromAck(ack *sip.Message) bool {
 		return false
 	}
 	if c.fin != "" {
-		out.AddSessionAttribute("dh-fin", c.fin)
+		withSignatures(out, "dh-fin", c.fin, c.b.sigs)
 	}
 	c.b.dialog.Ack(res, sdpType, out.Bytes())
 	c.connect(answer, c.a)

@@ -55,6 +55,8 @@ type Call struct {
 	payer    suspect            // whose limit of calls it counts for; the zero value: nobody's
 	unproved bool               // the caller is a stranger whose address may be forged; under the proxy's lock
 	user     string             // whose password the INVITE brought, or ""
+	meant    string             // who is called, behind an alias; "" where that is no address
+	assured  [2]assurance       // of the legs outside, by their ends
 	cancel   context.CancelFunc // ends a DNS look-up
 
 	replacing bool // a phone is taking a leg's place over
@@ -117,6 +119,10 @@ type Leg struct {
 	heard    *sdp.Session // the newest that went to it
 	exchange *keyexchange.Exchange
 	resp     string      // responder: the value of dh-resp
+	sigs     []string    // own values of dh-sig, beside dh-resp or dh-fin
+	signed   *signing    // responder: of these; nil: nothing is signed
+	vetting  bool        // the other end's signatures are being looked at
+	waiting  []func()    // what came behind them
 	protect  bool        // media crosses this leg under keys
 	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker   *time.Timer // of the exchange's confirmation
@@ -172,11 +178,13 @@ func (c *Call) start() {
 		c.refuse(488, sentence, sentence)
 		return
 	}
-	if refused := c.readOffer(); refused {
-		return
-	}
-	c.begunBefore()
-	c.seek()
+	c.knowPeers(func() {
+		if refused := c.readOffer(); refused {
+			return
+		}
+		c.begunBefore()
+		c.seek()
+	})
 }
 
 // seek sends the INVITE to the phones that are registered, or to the hops of the

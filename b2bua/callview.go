@@ -13,6 +13,8 @@ func (c *Call) publishView() {
 	c.note()
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
 		Trust: c.trust, Reason: c.reason, Started: c.started, Legs: make([]LegView, 0, 2)}
+	known := c.viewed().verdict
+	v.Says, v.Identity, v.Key, v.KeyType, v.Downgrade, v.KeyChanged = known.Says, known.Identity, known.Key, known.KeyType, known.Downgrade, known.Changed
 	if c.led != nil {
 		v.Continues = c.led.before
 	}

@@ -75,7 +75,7 @@ func (p *Proxy) carry(in *sip.Incoming, l *listener, peer string) {
 	}
 	// Policy speaks about it as about the call that the same parties would have.
 	c := newCall(p, in, l, peer, target, hops-1)
-	c.phones, c.routes = phones, g.routes
+	c.phones, c.routes, c.meant = phones, g.routes, g.meant
 	c.decision = c.decide(addrOf(sip.URI{Host: target.Host}))
 	if sentence := c.refusal(); sentence != "" {
 		p.counters.refused.Add(1)

@@ -63,6 +63,10 @@ func (c *Call) dialNext() {
 				c.refuse(403, "Forbidden", c.decision.Reason)
 				return
 			}
+			if sentence := c.keyless(); sentence != "" {
+				c.refuse(488, sentence, sentence)
+				return
+			}
 			c.reason = c.decision.Reason
 		}
 		c.b.l, c.b.routes = l, c.routes
@@ -194,6 +198,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 	c.branches = append(c.branches, l)
 	c.waitForAnswer()
 	c.changed(Calling)
+	c.signAnswer()
 	return nil
 }
 

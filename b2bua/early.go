@@ -115,15 +115,31 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 		return
 	}
 	reliable := l.dialog.Reliable(res)
-	fin := ""
+	fin, refusal := "", ""
 	if reliable {
-		var refusal string
-		if fin, refusal = c.takeEarlyResp(l, res); refusal != "" {
+		fin, refusal = c.takeEarlyResp(l, res)
+	}
+	goOn := func(refusal string) {
+		if c.state == Ended {
+			return
+		}
+		if refusal != "" {
 			c.prack(l, res, "", nil)
 			c.end(refusal)
 			return
 		}
+		c.progressed(l, res, reliable, fin)
 	}
+	if refusal != "" || fin == "" || l.protect {
+		goOn(refusal)
+		return
+	}
+	c.vet(l, goOn)
+}
+
+// progressed goes on with a provisional response whose exchange, if it has one, is
+// in order.
+func (c *Call) progressed(l *Leg, res *sip.Message, reliable bool, fin string) {
 	session := c.described(l, res)
 	if reliable {
 		if c.offerer == nil && session != nil && len(c.phones) <= 1 {
@@ -197,7 +213,7 @@ func (c *Call) earlyAnswer(l *Leg, res *sip.Message, answer *sdp.Session, fin st
 		}
 	}
 	if resp {
-		out.AddSessionAttribute("dh-resp", c.a.resp)
+		withSignatures(out, "dh-resp", c.a.resp, c.a.sigs)
 	}
 	return out
 }

@@ -49,7 +49,7 @@ func (c *Call) prack(l *Leg, res *sip.Message, contentType string, body []byte, 
 func (c *Call) prackWith(l *Leg, res *sip.Message, session *sdp.Session, fin string) {
 	switch {
 	case fin != "":
-		c.prack(l, res, "", sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}}), fragmentFields...)
+		c.prack(l, res, "", finFragment(fin, l.sigs), fragmentFields...)
 	case session != nil && len(c.invite.Body) == 0 && (c.early == nil || c.early.tag != res.To().Tag()):
 		none := session.Clone()
 		none.DropDH()
@@ -84,14 +84,18 @@ func (c *Call) pracked(e *early, prack *sip.ServerTx) {
 		prack.Reply(200, "")
 	}
 	if e != nil && e.resp {
-		c.takeEarlyFin(keyexchange.KindAck, req)
+		c.takeEarlyFin(keyexchange.KindAck, req, func() {
+			if err := c.secure(c.a); err != nil {
+				c.end("the media could not be encrypted: " + err.Error())
+			}
+		})
 	}
 }
 
-// takeEarlyFin judges the dh-fin of a PRACK and starts the keys. Where there is
+// takeEarlyFin judges the dh-fin of a PRACK; then starts the keys. Where there is
 // none, the caller's side has seen a fault and will cancel, or a server on the
 // way has taken it out: then the INVITE is refused soon.
-func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message) bool {
+func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message, then func()) {
 	attrs, err := keyexchange.Read(kind, found(prack))
 	if err == nil && attrs.Present {
 		err = c.a.exchange.TakeFin(attrs)
@@ -99,21 +103,20 @@ func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message) bo
 	switch {
 	case err != nil:
 		c.end(c.attacked(err))
-		return false
+		return
 	case !attrs.Present:
 		c.protection = "failed"
 		c.patience = time.AfterFunc(ackPatience, func() { c.queue.Post(c.finMissing) })
-		return false
+		return
 	}
 	c.a.finned = true
-	if kind == keyexchange.KindAckSDP {
-		return true // the media waits for the answer that came with it
-	}
-	if err := c.secure(c.a); err != nil {
-		c.end("the media could not be encrypted: " + err.Error())
-		return false
-	}
-	return true
+	c.vet(c.a, func(refusal string) {
+		if refusal != "" {
+			c.end(refusal)
+			return
+		}
+		then()
+	})
 }
 
 // finMissing: no CANCEL has followed a PRACK without dh-fin.

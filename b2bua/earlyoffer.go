@@ -21,7 +21,7 @@ func (c *Call) offeredEarly(l *Leg, res *sip.Message, offer *sdp.Session, fin st
 	}
 	c.early = &early{tag: res.To().Tag(), body: res.Body, firm: true, offer: res, fin: fin}
 	if c.a.exchange != nil {
-		out.AddSessionAttribute("dh-resp", c.a.resp)
+		withSignatures(out, "dh-resp", c.a.resp, c.a.sigs)
 		c.early.resp = true
 	}
 	fields := append(c.supported(c.a), c.told(res, l, c.a)...)
@@ -43,12 +43,18 @@ func (c *Call) answerFromPrack(e *early, prack *sip.Message) {
 		c.end("the caller's answer does not fit the offer")
 		return
 	}
-	if e.resp && !c.takeEarlyFin(keyexchange.KindAckSDP, prack) {
+	if e.resp { // the media waits for the answer that came with it
+		c.takeEarlyFin(keyexchange.KindAckSDP, prack, func() { c.answeredInPrack(e, answer, out) })
 		return
 	}
+	c.answeredInPrack(e, answer, out)
+}
+
+// answeredInPrack sends the answer on; what came with it is in order.
+func (c *Call) answeredInPrack(e *early, answer, out *sdp.Session) {
 	e.sent = out.Clone()
 	if e.fin != "" {
-		out.AddSessionAttribute("dh-fin", e.fin)
+		withSignatures(out, "dh-fin", e.fin, c.b.sigs)
 	}
 	c.prack(c.b, e.offer, sdpType, out.Bytes())
 	c.connect(answer, c.a)
@@ -75,7 +81,7 @@ func (c *Call) answeredOffer(res *sip.Message, fin string) {
 		c.ackWith(res, fin)
 	} else {
 		// dh-resp came in the 2xx only: dh-fin stands where the answer does.
-		e.sent.AddSessionAttribute("dh-fin", fin)
+		withSignatures(e.sent, "dh-fin", fin, c.b.sigs)
 		c.b.dialog.Ack(res, sdpType, e.sent.Bytes())
 		if err := c.secure(c.b); err != nil {
 			c.end("the media could not be encrypted: " + err.Error())

@@ -104,6 +104,7 @@ func (c *Call) begin(l *Leg, stream bool) (init string, err error) {
 		return "", err
 	}
 	l.exchange = x
+	c.assured[l.end].results = nil
 	return x.Init(), nil
 }
 
@@ -123,7 +124,7 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 		return c.attacked(err)
 	case mode == policy.Prefer && attrs.Present && c.p.stripped.has(c.path(invite), time.Now()):
 		c.reason = "unprotected: a server on this path removed the key exchange before"
-		return ""
+		return c.plainly(l)
 	}
 	if attrs.Present {
 		x, resp, err := c.p.responder(streamPath(invite), attrs, nil)
@@ -147,7 +148,7 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 		return "This call must be encrypted, and the caller's side offers no key exchange"
 	}
 	c.reason = "unprotected: the caller's side offers no key exchange (" + c.decision.Reason + ")"
-	return ""
+	return c.plainly(l)
 }
 
 // responder begins this side's part, where the path leaves a group to do so. chain
@@ -164,6 +165,7 @@ func (p *Proxy) responder(stream bool, attrs keyexchange.Attrs, chain []byte) (*
 func (c *Call) attacked(err error) string {
 	c.trust, c.protection = "mismatch", "failed"
 	c.reason = "The key exchange was tampered with or is faulty"
+	c.tampered()
 	var failure *keyexchange.Failure
 	if errors.As(err, &failure) {
 		c.reason += ": " + failure.Reason
@@ -203,7 +205,7 @@ func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
 		}
 		c.protection = "none"
 		c.reason = "unprotected: the other side offers no key exchange (" + c.decision.Reason + ")"
-		return "", ""
+		return "", c.plainly(l)
 	}
 	if fin, err = l.exchange.TakeResp(attrs); err != nil {
 		return "", c.attacked(err)
@@ -335,11 +337,15 @@ func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
 		return
 	}
 	if c.protectedThroughout() {
-		c.protection, c.trust = "srtp", "encrypted"
+		c.protection = "srtp"
 		c.reason = c.decision.Reason
 		c.p.counters.protected.Add(1)
 	}
-	c.p.log.Info("call is encrypted", "call", c.id, "group", x.Group(), "suite", x.Suite().Name)
+	c.assure(l)
+	if c.state == Ended {
+		return
+	}
+	c.p.log.Info("call is encrypted", "call", c.id, "group", x.Group(), "suite", x.Suite().Name, "trust", c.trust)
 	c.emit("call-changed")
 }
 

@@ -127,7 +127,11 @@ func (c *Call) turn(to detour) (why string) {
 		return "there is no such place"
 	}
 	invite, before, target, phones, routes, b := c.invite, c.led, c.target, c.phones, c.routes, c.b
+	meant := c.meant
 	c.invite, c.led, c.target, c.phones, c.routes = in, led, g.target, g.phones, g.routes
+	if !led.stranger { // whoever is outside does not say who it is that was meant
+		c.meant = g.meant
+	}
 	c.b = c.newLeg()
 	decision := c.decide(addrOf(sip.URI{Host: g.target.Host}))
 	switch {
@@ -139,7 +143,7 @@ func (c *Call) turn(to detour) (why string) {
 		why = "the call must be encrypted, and the caller's side offers no key exchange"
 	}
 	if why != "" {
-		c.invite, c.led, c.target, c.phones, c.routes, c.b = invite, before, target, phones, routes, b
+		c.invite, c.led, c.target, c.phones, c.routes, c.b, c.meant = invite, before, target, phones, routes, b, meant
 		return why
 	}
 	c.decision, c.reason, c.best, c.hops = decision, decision.Reason, nil, nil
@@ -147,7 +151,8 @@ func (c *Call) turn(to detour) (why string) {
 	c.closeMedia() // the next hop may be reached from another address
 	c.a.dialog.Provision(181, "", "", nil)
 	c.emit("call-changed")
-	c.seek()
+	c.unsign()
+	c.knowPeers(c.seek)
 	return ""
 }
 

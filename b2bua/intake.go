@@ -222,7 +222,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		return
 	}
 	c := newCall(p, in, l, peer, g.target, hops-1)
-	c.phones, c.routes, c.urgent, c.user = g.phones, g.routes, emergency, g.user
+	c.phones, c.routes, c.urgent, c.user, c.meant = g.phones, g.routes, emergency, g.user, g.meant
 	if emergency {
 		c.decision = emergencyDecision()
 	} else {

@@ -10,13 +10,13 @@ import "github.com/sipward/sipward/sip"
 func (l *Leg) OnProvisional(res *sip.Message) {
 	l.move.unheard = false
 	if !l.move.abandoned {
-		l.call.provisional(l, res)
+		l.inOrder(func() { l.call.provisional(l, res) })
 	}
 }
 
 // OnAnswer implements sip.User.
 func (l *Leg) OnAnswer(res *sip.Message) {
-	l.call.answered(l, res)
+	l.inOrder(func() { l.call.answered(l, res) })
 }
 
 // OnAnswerRepeated implements sip.User: a later dh-resp in the same dialog is

@@ -17,9 +17,11 @@ import (
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/route/registrar"
+	"github.com/sipward/sipward/sas/attest"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
 	relayer "github.com/sipward/sipward/sip/relay"
+	"github.com/sipward/sipward/trust"
 )
 
 // Listener is one socket on which calls come and leave. Exactly one of Packet
@@ -43,6 +45,10 @@ type Listener struct {
 	Moves    bool
 	Dial     func(context.Context, netip.AddrPort) (net.Conn, error)
 	Accounts Accounts // inside: where its phones have their accounts
+	// Identities says for whom phones of an inside listener speak without having
+	// proved it by a password: where the wire to it proves enough, such as the
+	// loopback or TLS with client certificates. nil: for nobody.
+	Identities func(identity string) bool
 }
 
 // Options of a proxy. Routes, Policy and Media are needed.
@@ -85,7 +91,17 @@ type Options struct {
 	Trunks []Trunk // accounts at providers, no two of one peer
 	// Aliases lead numbers and other addresses to the one that is meant, before
 	// anything else is looked up; once, not again. nil: there are none.
-	Aliases   *route.Aliases
+	Aliases *route.Aliases
+	// Signers are the keys that sign for an identity sip:user@host that a phone has
+	// proved, at most four; nil: nothing is signed.
+	Signers func(identity string) []attest.Signer
+	// SignsFor says whether callers of a listed peer, "" for those of none, get
+	// signatures of who they call; nil: all do.
+	SignsFor  func(peer string) bool
+	Anonymous bool           // nothing is ever signed
+	Keyring   attest.Keyring // OpenPGP keys of others; nil: none are known
+	// Memory remembers the keys of others; nil: only for as long as the proxy runs.
+	Memory    *trust.Memory
 	UserAgent string
 	Log       *slog.Logger
 }
@@ -107,7 +123,8 @@ type Proxy struct {
 	relay       *relayer.Relay
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
-	forking     *pathMemory // addresses outside at which several user agents ring
+	learning    sync.WaitGroup // what the memory is being told
+	forking     *pathMemory    // addresses outside at which several user agents ring
 	guesses     *guesses
 	hub         hub
 	counters    counters
@@ -166,6 +183,9 @@ type Counters struct {
 func New(o Options) (*Proxy, error) {
 	if o.Routes == nil || o.Policy == nil || o.Media == nil {
 		return nil, errors.New("b2bua: routes, policy and media are needed")
+	}
+	if o.Memory == nil {
+		o.Memory, _ = trust.Open(nil) // without a keeper there is nothing to fail
 	}
 	if o.Lookup == nil {
 		o.Lookup = net.DefaultResolver
@@ -373,6 +393,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		}
 	}
 	left()
+	p.learning.Wait()
 	p.up.close()
 	p.relay.Close()
 	p.stack.Close()

@@ -13,7 +13,7 @@ func (c *Call) keepRecord(last View) {
 	}
 	r := record.Call{ID: last.ID, From: last.From, To: last.To, Direction: last.Direction,
 		Started: c.started.UTC(), Ended: time.Now().UTC(), Protection: last.Protection, Group: last.Group, Suite: last.Suite,
-		Trust: last.Trust, Rule: c.decision.Rule, Reason: last.Reason, Emergency: c.urgent, Continues: last.Continues}
+		Trust: last.Trust, Identity: last.Identity, Key: last.Key, Rule: c.decision.Rule, Reason: last.Reason, Emergency: c.urgent, Continues: last.Continues}
 	if !c.stood.IsZero() {
 		r.Answered = c.stood.UTC()
 	}

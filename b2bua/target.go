@@ -19,13 +19,13 @@ type destination struct {
 
 // target says where an INVITE goes. The second result holds the registered
 // phones of the callee, where it has some.
-func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, phones []destination, known bool) {
+func (p *Proxy) target(uri sip.URI, l *listener) (t route.Target, meant string, phones []destination, known bool) {
 	w := phonesNow{p: p, now: time.Now()}
 	f := p.ground.Load().plan.Find(string(l.Side), uri.String(), &w)
 	if l.Side == policyOutside && f.Target.Side == route.Outside && p.trunk(f.Target.Peer) != nil {
-		return route.Target{}, nil, false // whoever is outside would call at the account's cost
+		return route.Target{}, "", nil, false // whoever is outside would call at the account's cost
 	}
-	return f.Target, w.found, f.Kind != route.Nowhere
+	return f.Target, f.Meant, w.found, f.Kind != route.Nowhere
 }
 
 // goal is where a request that begins something goes.
@@ -33,6 +33,7 @@ type goal struct {
 	target route.Target
 	phones []destination // registered phones of the callee; nil: the target's hops are looked up
 	routes []string      // Route set of the request
+	meant  string        // who is called, behind an alias
 	known  bool          // there is such a place
 	user   string        // who asks, where a password has proved it
 	payer  suspect       // whose limits count; the zero value: nobody's
@@ -65,7 +66,7 @@ func (p *Proxy) goalOf(in *sip.Incoming, l *listener) (g goal, ok bool) {
 	if t := p.trunk(p.peerOf(in, l)); t != nil {
 		in.Message = t.led(in, l)
 	}
-	g.target, g.phones, g.known = p.target(in.URI, l)
+	g.target, g.meant, g.phones, g.known = p.target(in.URI, l)
 	g.target, g.routes = p.alongServices(in, l, g.target)
 	return g, true
 }
@@ -96,6 +97,9 @@ func (w *phonesNow) Registered(uri string) bool {
 // a name was not looked up). A caller outside is the peer that its address
 // says; the domain of its From is only a claim.
 func (c *Call) decide(addr netip.Addr) policy.Decision {
+	if c.blocked() {
+		return policy.Decision{Mode: policy.Refuse, Rule: ruleBlocked, Reason: "calls with the other end are blocked here"}
+	}
 	invite := c.invite.Message
 	caller := invite.From().URI
 	from := policy.Party{Side: c.a.side, Addr: c.invite.Flow.Remote().Addr(), URI: caller.AOR(), Peer: c.a.peer, Claimed: c.p.o.Peer(caller.Host, netip.Addr{})}

@@ -202,7 +202,7 @@ func (p *Proxy) place(in *sip.Incoming, l *listener) (g goal, why string) {
 		g.target, g.routes, why = p.targetElsewhere(in)
 		g.known = why == ""
 	} else {
-		g.target, g.phones, g.known = p.target(in.URI, l)
+		g.target, g.meant, g.phones, g.known = p.target(in.URI, l)
 		g.target, g.routes = p.alongServices(in, l, g.target)
 	}
 	if why == "" && g.known && p.trunk(g.target.Peer) != nil && !g.target.Transfer {
@@ -229,7 +229,7 @@ func (t *transfer) blind(tx *sip.ServerTx, in *sip.Incoming, user string) {
 		return
 	}
 	to := newCall(p, in, t.by.l, t.by.peer, g.target, 69)
-	to.queue, to.phones, to.routes, to.user, to.asked = c.queue, g.phones, g.routes, user, c.asked
+	to.queue, to.phones, to.routes, to.user, to.meant, to.asked = c.queue, g.phones, g.routes, user, g.meant, c.asked
 	as := c.party(t.by)
 	to.led = &led{by: policy.Party{Side: t.by.side, Addr: t.by.dialog.Flow().Remote().Addr(), URI: as.URI.AOR(), Peer: t.by.peer}, as: as,
 		sentence: "transferred by " + as.URI.AOR() + ": compare the words again", before: c.id, transfer: t}
@@ -270,7 +270,7 @@ func (t *transfer) blind(tx *sip.ServerTx, in *sip.Incoming, user string) {
 	t.note.tell(100, "")
 	to.reason = to.decision.Reason
 	to.emit("call-started")
-	to.seek()
+	to.knowPeers(to.seek)
 }
 
 // clear says why a transfer would let clear speech into a call that must be

@@ -103,6 +103,7 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 		c.relays[i].session.Adopt(place.end, r.session, l.end)
 		c.relays[i].secured[place.end], r.secured[l.end] = r.secured[l.end], false
 	}
+	c.seatAssured(place.end, from.assured[l.end])
 	l.call, l.end, l.moved = c, place.end, true
 	if place.standin {
 		l.heard = place.heard // what went to it in this call's name
@@ -137,8 +138,9 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 	outside := c.a.side == policy.Outside || c.b.side == policy.Outside
 	switch {
 	case outside && c.protectedThroughout():
-		c.protection, c.trust = "srtp", "encrypted"
+		c.protection = "srtp"
 		c.p.counters.protected.Add(1)
+		c.reassure()
 	case outside && (c.a.exchange != nil && !c.a.exchange.IsConfirmed() || c.b.exchange != nil && !c.b.exchange.IsConfirmed()):
 		c.protection = "negotiating"
 	}

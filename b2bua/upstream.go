@@ -248,6 +248,17 @@ func (u *upstream) find(token string, now time.Time) (aor string, d destination,
 	return a.aor, destination{URI: a.contact, flow: a.flow, routes: a.path}, true
 }
 
+// binding returns what the registrar has made of the account of a token.
+func (u *upstream) binding(token string, now time.Time) (b binding, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	a := u.byToken[token]
+	if a == nil || !a.granted || now.After(a.expires) {
+		return b, false
+	}
+	return a.binding, true
+}
+
 // of returns what the phone at the other end of a flow has registered as an
 // address of record: on this very flow, or else from the same address.
 func (u *upstream) of(aor sip.URI, flow sip.Flow, now time.Time) (b binding, ok bool) {

@@ -16,7 +16,13 @@ type View struct {
 	SASWords   string    `json:"sas_words"`           // three PGP words, once the exchange is confirmed
 	SASCode    string    `json:"sas_code"`            // six digits "123 456", once the exchange is confirmed
 	Rekeyings  int       `json:"rekeyings"`           // how often the keys have been replaced since
-	Trust      string    `json:"trust"`               // none, encrypted, mismatch
+	Trust      string    `json:"trust"`               // none, encrypted, pinned, verified, mismatch
+	Says       string    `json:"says"`                // what is known of who is at the other end, as a sentence
+	Identity   string    `json:"identity"`            // whom a signature proved to be there, "" for nobody
+	Key        string    `json:"key"`                 // the public key that did, as the attribute has it
+	KeyType    string    `json:"key_type"`            // ed25519 or openpgp
+	Downgrade  bool      `json:"downgrade"`           // this peer gave more before: encryption, or a signature
+	KeyChanged bool      `json:"key_changed"`         // another key than before
 	Reason     string    `json:"reason"`              // why this protection, in words
 	Started    time.Time `json:"started"`             // when the INVITE came
 	Legs       []LegView `json:"legs"`                // the A leg, then the B leg

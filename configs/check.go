@@ -23,6 +23,7 @@ func (d *document) check(c *Config) {
 	d.checkRegistrar(c)
 	d.checkEmergency(c)
 	d.checkTrunks(c)
+	d.checkTrust(c)
 }
 
 func at(list string, i int, key string) string {

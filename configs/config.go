@@ -66,7 +66,9 @@ type Config struct {
 	Trunks        []Trunk   // accounts at providers
 	TestAddresses bool      // sip:echo@... and sip:sas@... answer
 	State         string    // as written: a path, off, or "" for the default; see StateFile
-	Records       string    // folder of the record of calls, "" for none
+	Identity      Identity
+	Keyring       Keyring
+	Records       string // folder of the record of calls, "" for none
 
 	places map[string]place // of the keys
 }
@@ -140,6 +142,11 @@ func (c *Config) beside(folder string) {
 	}
 	if c.State != StateOff {
 		paths = append(paths, &c.State)
+	}
+	paths = append(paths, &c.Identity.Keys, &c.Keyring.Files, &c.Keyring.Home)
+	for i := range c.Identity.OpenPGP {
+		k := &c.Identity.OpenPGP[i]
+		paths = append(paths, &k.File, &k.PassphraseFile, &k.Home)
 	}
 	for i := range c.Trunks {
 		paths = append(paths, &c.Trunks[i].PasswordFile)

@@ -242,7 +242,7 @@ func TestLoad(t *testing.T) {
 
 func TestReadyFiles(t *testing.T) {
 	t.Parallel()
-	for name, builtIn := range map[string][]byte{"workstation.yaml": Workstation(), "office.yaml": Office(), "lab.yaml": nil} {
+	for name, builtIn := range map[string][]byte{"workstation.yaml": Workstation(), "office.yaml": Office(), "lab.yaml": nil, "b2b.yaml": nil} {
 		text, err := os.ReadFile(name)
 		if err != nil || builtIn != nil && string(text) != string(builtIn) {
 			t.Errorf("%s is not what is built in: %v", name, err)
@@ -365,6 +365,72 @@ func TestLab(t *testing.T) {
 	}
 	if d := p.Decide(policy.Facts{From: in, To: policy.Party{Side: policy.Outside, URI: "sip:bob@b.example"}}); d.Allow {
 		t.Errorf("a call elsewhere: %+v", d)
+	}
+}
+
+func TestB2B(t *testing.T) {
+	t.Parallel()
+	c, err := Load("b2b.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Warnings(); len(w) > 0 {
+		t.Error(w)
+	}
+	pbx := c.Listeners[0]
+	if !pbx.SpeaksFor("sip:orders@A.example") || pbx.SpeaksFor("sip:orders@b.example") || c.Listeners[1].SpeaksFor("sip:orders@a.example") || c.Listeners[1].Accept != AcceptPeers {
+		t.Errorf("%+v", c.Listeners)
+	}
+	if c.Keyring != (Keyring{Files: "partners"}) || len(c.Identity.OpenPGP) != 1 || c.Identity.OpenPGP[0].File != "a-secret.pgp" || c.Identity.Answers != AnswersAnyone {
+		t.Errorf("%+v %+v", c.Keyring, c.Identity)
+	}
+	p, err := c.Policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := policy.Party{Side: policy.Inside, URI: "sip:orders@a.example"}, policy.Party{Side: policy.Outside, URI: "sip:orders@b.example", Peer: "b"}
+	for _, f := range []policy.Facts{{From: here, To: there}, {From: there, To: here}} {
+		if d := p.Decide(f); !d.Allow || d.Mode != policy.Require || d.Trust != policy.Verified || d.OnMismatch != policy.End {
+			t.Errorf("%+v", d)
+		}
+	}
+	if d := p.Decide(policy.Facts{From: policy.Party{Side: policy.Outside, URI: "sip:orders@b.example"}, To: here}); d.Allow {
+		t.Errorf("a stranger: %+v", d)
+	}
+}
+
+func TestTrustKeys(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, minimal+`
+policy:
+  listed_peers: {require: pinned}
+  unknown_peers: require
+  on_mismatch: warn
+  rules:
+    - {name: bank, to: {address: "*@bank.example"}, require: verified, on_downgrade: end}
+    - {name: rest, mode: prefer, on_mismatch: end}
+identity:
+  answers: peers
+  keys: /keys
+  openpgp:
+    - {for: alice@a.example, gnupg: "0123 4567 89ab cdef 0123  4567 89AB CDEF 0123 4567", home: /gnupg}
+keyring: {gnupg: true, home: /gnupg}
+`)
+	r := c.Rules
+	if r.ListedPeers != policy.Require || r.ListedTrust != policy.Pinned || r.UnknownPeers != policy.Require || r.UnknownTrust != "" || r.OnMismatch != policy.Warn {
+		t.Errorf("%+v", r)
+	}
+	if b := r.List[0]; b.Mode != policy.Require || b.Trust != policy.Verified || b.OnDowngrade != policy.End || r.List[1].OnMismatch != policy.End {
+		t.Errorf("%+v", r.List)
+	}
+	if k := c.Identity.OpenPGP[0]; k.GnuPG != "0123456789ABCDEF0123456789ABCDEF01234567" || k.Home != "/gnupg" || c.Identity.Answers != AnswersPeers {
+		t.Errorf("%+v", c.Identity)
+	}
+	if c.Keyring != (Keyring{GnuPG: true, Home: "/gnupg"}) || !c.Keyring.On() {
+		t.Errorf("%+v", c.Keyring)
+	}
+	if dir, err := c.KeysFolder(); err != nil || dir != "/keys" {
+		t.Error(dir, err)
 	}
 }
 

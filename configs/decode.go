@@ -21,7 +21,7 @@ var (
 // unless decode found no keys at all.
 func (d *document) decode(top value, c *Config) bool {
 	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log",
-		"registrar", "aliases", "emergency", "trunks", "test_addresses", "state", "records", "limits", "calls")
+		"registrar", "aliases", "emergency", "trunks", "test_addresses", "state", "records", "limits", "calls", "identity", "keyring")
 	if f == nil {
 		return false
 	}
@@ -49,6 +49,8 @@ func (d *document) decode(top value, c *Config) bool {
 	for _, v := range d.elements(f, "trunks") {
 		c.Trunks = append(c.Trunks, d.trunk(v))
 	}
+	d.identity(f["identity"], c)
+	d.keyring(f["keyring"], c)
 	if v, ok := f["test_addresses"]; ok {
 		c.TestAddresses = d.boolean(v)
 	}
@@ -250,15 +252,18 @@ func (d *document) peer(v value) Peer {
 }
 
 func (d *document) policy(v value, c *Config) {
-	f := d.section(v, "inside", "listed_peers", "unknown_peers", "rules")
+	f := d.section(v, "inside", "listed_peers", "unknown_peers", "on_mismatch", "on_downgrade", "rules")
 	c.Rules = policy.Rules{Inside: policy.Off, ListedPeers: policy.Require, UnknownPeers: policy.Prefer}
-	for key, mode := range map[string]*policy.Mode{
-		"inside": &c.Rules.Inside, "listed_peers": &c.Rules.ListedPeers, "unknown_peers": &c.Rules.UnknownPeers,
-	} {
-		if m, ok := f[key]; ok {
-			*mode = policy.Mode(d.word(m, modes...))
-		}
+	if m, ok := f["inside"]; ok {
+		c.Rules.Inside = policy.Mode(d.word(m, modes...))
 	}
+	if m, ok := f["listed_peers"]; ok {
+		d.treatment(m, &c.Rules.ListedPeers, &c.Rules.ListedTrust)
+	}
+	if m, ok := f["unknown_peers"]; ok {
+		d.treatment(m, &c.Rules.UnknownPeers, &c.Rules.UnknownTrust)
+	}
+	d.followUps(f, &c.Rules.OnMismatch, &c.Rules.OnDowngrade)
 	for _, v := range d.elements(f, "rules") {
 		c.Rules.List = append(c.Rules.List, d.rule(v))
 	}
@@ -266,15 +271,13 @@ func (d *document) policy(v value, c *Config) {
 
 func (d *document) rule(v value) policy.Rule {
 	var r policy.Rule
-	f := d.mapping(v, "name", "from", "to", "mode")
+	f := d.mapping(v, "name", "from", "to", "mode", "require", "on_mismatch", "on_downgrade")
 	if f == nil {
 		return r
 	}
 	r.Name = d.name(v.path, f)
 	r.From, r.To = d.party(f["from"]), d.party(f["to"])
-	if m, ok := d.need(v.path, f, "mode", oneOf(modes)); ok {
-		r.Mode = policy.Mode(d.word(m, modes...))
-	}
+	d.demand(v, f, &r)
 	return r
 }
 

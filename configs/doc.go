@@ -1,6 +1,6 @@
 // Package configs loads the configuration, fills in its defaults and checks it
-// strictly. The ready-made files workstation.yaml, office.yaml and lab.yaml stand
-// beside it and explain every key; the first two are also built into the program
+// strictly. The ready-made files workstation.yaml, office.yaml, lab.yaml and
+// b2b.yaml stand beside it and explain their keys; the first two are also built into the program
 // ([Workstation], [Office]).
 //
 // The file is YAML. Its keys, with the values they have when left out:
@@ -15,6 +15,8 @@
 //	    tls: {certificate: c.pem, key: k.pem, client_ca: ca.pem, ca: ca.pem, port: 5061} # the last three may be left out
 //	    networks: [192.0.2.0/24] # inside: who may use it; needed unless the address is loopback
 //	    accept: anyone         # outside: anyone (the default) | peers
+//	    identities: ["*@a.example"] # inside, on loopback or TLS with client_ca: whom its phones speak for in
+//	                           # signatures though they proved it by no password; left out: for nobody
 //	    accounts: own          # inside: own | elsewhere, where its phones have their accounts; left out: own where
 //	                           # registrar has users, else both
 //	media:
@@ -74,13 +76,30 @@
 //	  end_after_silence: off   # 30s to 24h, or off: and even if it answers, the call ends
 //	policy:                    # see package policy
 //	  inside: off
-//	  listed_peers: require
+//	  listed_peers: require    # or {require: verified}: see rules
 //	  unknown_peers: prefer
-//	  rules:
+//	  on_mismatch: end         # end | warn: the other end is not who it was; where pinned or verified is
+//	                           # required the call ends in any case
+//	  on_downgrade: warn       # end | warn: a peer gives less than before, encryption or its signature
+//	  rules:                   # each of the two may stand in a rule as well
 //	    - name: bank
 //	      from: {side: inside, network: 192.0.2.0/28, address: "bob@*"} # each may be left out
 //	      to: {address: "*@bank.example"}
 //	      mode: require        # require | prefer | off | refuse
+//	    - {name: partner, to: {address: "*@partner.example"}, require: verified}
+//	                           # in place of mode: encrypted, which is mode: require; pinned: signed with a key of
+//	                           # an earlier call; verified: with one that was checked, or of the keyring
+//	identity:                  # how calls are signed; each user's or sipward's own key signs (see sipward keys)
+//	  anonymous: false         # true: nothing is signed
+//	  answers: anyone          # anyone | peers | nobody: whose calls get signatures of who they call
+//	  keys: /var/lib/sipward/keys # left out: the folder keys beside the state
+//	  openpgp:                 # keys that sign beside it, none by default
+//	    - {for: alice@a.example, key_file: alice.pgp, passphrase_file: secret} # exported; the last may be left out
+//	    - {for: "*@a.example", gnupg: FINGERPRINT, home: /etc/gnupg} # or one that GnuPG has; home may be left out
+//	keyring:                   # OpenPGP keys of others, none by default
+//	  files: partners          # a file of exported keys, or a folder of such files: who is there is trusted
+//	  gnupg: false             # true, in place of files: those that GnuPG trusts
+//	  home: /etc/gnupg         # its folder; left out: its own default
 //	crypto:
 //	  groups: [x25519mlkem768, x25519] # the default: all there are
 //	  suites: [AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_80]

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/route"
 )
 
 // Listener is a socket, or one for each transport, that takes SIP messages.
@@ -16,9 +17,10 @@ type Listener struct {
 	Advertise  Advertise
 	Transports []string // udp, tcp, tls
 	TLS        TLS
-	Networks   []netip.Prefix // inside: who may use it; never empty there
-	Accept     string         // outside: AcceptAnyone or AcceptPeers
-	Accounts   string         // inside: AccountsOwn or AccountsElsewhere; "": either, which only phones without passwords here may
+	Networks   []netip.Prefix  // inside: who may use it; never empty there
+	Accept     string          // outside: AcceptAnyone or AcceptPeers
+	Identities []route.Pattern // inside: whom its phones speak for without a password; see SpeaksFor
+	Accounts   string          // inside: AccountsOwn or AccountsElsewhere; "": either, which only phones without passwords here may
 }
 
 // TLS is what a listener with the transport tls shows to its clients.
@@ -46,7 +48,7 @@ var transports = []string{"udp", "tcp", tlsTransport}
 
 func (d *document) listener(v value) Listener {
 	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone}
-	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts")
+	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts", "identities")
 	if f == nil {
 		return l
 	}
@@ -87,6 +89,7 @@ func (d *document) listener(v value) Listener {
 			d.fail(a.path, "is for inside listeners: nobody has an account for an outside one")
 		}
 	}
+	d.identities(f, &l)
 	if l.Side == policy.Inside {
 		l.Accept = ""
 		if _, ok := f["networks"]; !ok && l.Address.IP.IsLoopback() {

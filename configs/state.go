@@ -48,9 +48,12 @@ func (c *Config) stateFile(getenv func(string) string, home func() (string, erro
 	return filepath.Join(dir, ".local", "state", "sipward", stateFile), nil
 }
 
-// KeysFolder returns the folder of sipward's identity keys, keys beside the state
-// file; "" where no state is kept.
+// KeysFolder returns the folder of sipward's identity keys: identity.keys, or keys
+// beside the state file; "" where no state is kept.
 func (c *Config) KeysFolder() (string, error) {
+	if c.Identity.Keys != "" {
+		return c.Identity.Keys, nil
+	}
 	file, err := c.StateFile()
 	if err != nil || file == "" {
 		return "", err

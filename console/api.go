@@ -19,10 +19,13 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /api/events", s.getEvents)
 	mux.HandleFunc("GET /api/status", s.getStatus)
 	mux.HandleFunc("POST "+unblockPath, s.postUnblock)
+	mux.HandleFunc("POST /api/calls/{id}/sas", s.postSAS)
+	mux.HandleFunc("GET /api/trust", s.getTrust)
+	mux.HandleFunc("POST "+trustPath+"{verb}", s.postTrust)
 	mux.HandleFunc("GET "+healthPath, getHealth)
 	mux.Handle("GET /metrics", s.metrics.handler(s.log))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "no such path; there are /api/calls, /api/calls/{id}, /api/events, /api/status, /api/unblock, /healthz and /metrics")
+		writeError(w, http.StatusNotFound, "no such path; there are /api/calls, /api/calls/{id}, /api/calls/{id}/sas, /api/events, /api/status, /api/trust, /api/unblock, /healthz and /metrics")
 	})
 	return mux
 }

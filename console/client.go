@@ -1,7 +1,6 @@
 package console
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,27 +94,12 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Unblock lets a source, the zero Addr every one, try again at once, where user is
 // not "" as that user alone. It returns how many were blocked.
 func (c *Client) Unblock(ctx context.Context, source netip.Addr, user string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
 	q := unblockQuestion{Source: "all", User: user}
 	if source.IsValid() {
 		q.Source = source.String()
 	}
-	body, err := json.Marshal(q)
-	if err != nil {
-		return 0, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+unblockPath, bytes.NewReader(body))
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.do(req, "application/json")
-	if err != nil {
-		return 0, err
-	}
 	var a unblockAnswer
-	err = c.decode(resp, &a)
+	err := c.post(ctx, unblockPath, q, &a)
 	return a.Freed, err
 }
 

@@ -1,6 +1,6 @@
 // Package console is what people and programs see of a running sipward: an
-// HTTP interface that reads, but for one path, and the client that the command
-// line uses.
+// HTTP interface that reads, and changes something at a few paths, and the client
+// that the command line uses.
 //
 //	GET /api/calls        the live calls, a JSON array of b2bua.View, oldest first
 //	GET /api/calls/{id}   one of them; 404 when there is none
@@ -9,6 +9,13 @@
 //	                      and who is blocked: source, user, why, how often, until when
 //	POST /api/unblock     {"source":"192.0.2.9","user":"alice"} lets them try again at once; "all" stands
 //	                      for every source, no user for every user; answers {"freed":1}
+//	POST /api/calls/{id}/sas  what a person says of the string: {"equal":true}, {"equal":false}, or
+//	                      {"code":"123456"}, which the other person has read out; the second wrong code is
+//	                      a mismatch; answers {"trust":"verified","says":"..."}
+//	GET /api/trust        what is remembered of peers, one JSON object that import takes
+//	POST /api/trust/VERB  confirm, forget: {"identity":"sip:bob@b.example","key":"..."}, the key as far as it
+//	                      leaves no doubt; block, unblock: an identity, or {"key_type":"ed25519","key":"..."};
+//	                      import: what GET /api/trust gave
 //	GET /healthz          {"status":"ok"} while the server answers; needs no token
 //	GET /metrics          figures for Prometheus
 //

@@ -25,7 +25,7 @@ type refusal struct {
 var (
 	refusedHost   = refusal{"host", http.StatusMisdirectedRequest, "the Host of this request is not a name of this console"}
 	refusedOrigin = refusal{"origin", http.StatusForbidden, "requests from pages of another origin are refused"}
-	refusedMethod = refusal{"method", http.StatusMethodNotAllowed, "only GET and HEAD are answered, and at " + unblockPath + " POST"}
+	refusedMethod = refusal{"method", http.StatusMethodNotAllowed, "only GET and HEAD are answered, and POST where something is changed"}
 	refusedType   = refusal{"type", http.StatusUnsupportedMediaType, "a POST is application/json here"}
 	refusedBody   = refusal{"body", http.StatusBadRequest, "a request has no body here"}
 	refusedToken  = refusal{"token", http.StatusUnauthorized, "this console needs its token: Authorization: Bearer <token>"}
@@ -48,10 +48,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.refuse(w, r, refusedHost)
 		case !sameOrigin(r):
 			s.refuse(w, r, refusedOrigin)
-		case r.URL.Path == unblockPath && r.Method != http.MethodPost:
+		case changes(r.URL.Path) && r.Method != http.MethodPost:
 			h.Set("Allow", http.MethodPost)
 			s.refuse(w, r, refusedMethod)
-		case r.URL.Path != unblockPath && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		case !changes(r.URL.Path) && r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
 			s.refuse(w, r, refusedMethod)
 		case r.Method == http.MethodPost && !isJSON(r):

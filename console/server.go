@@ -48,6 +48,10 @@ type Options struct {
 	// Unblock lets a source try again, the zero Addr every one, and says how many
 	// entries of Status.Blocked that took away. nil: /api/unblock answers 404.
 	Unblock func(source netip.Addr, user string) int
+	// SaySAS takes somebody's word about the string of a call: it is
+	// b2bua.Proxy.SaySAS. nil: /api/calls/{id}/sas answers 404.
+	SaySAS func(ctx context.Context, call string, s b2bua.Said) (b2bua.View, error)
+	Trust  Trust // nil: /api/trust answers 404
 	// Listen is the configured address host:port. The server does not open
 	// it; it judges it, and takes its host as one of its own names.
 	Listen string
@@ -71,6 +75,8 @@ type Server struct {
 	metrics  *metrics
 	status   func() Status
 	unblock  func(source netip.Addr, user string) int
+	saySAS   func(ctx context.Context, call string, s b2bua.Said) (b2bua.View, error)
+	trust    Trust
 
 	mu       sync.Mutex
 	stopping bool
@@ -85,7 +91,7 @@ func New(o Options) (*Server, error) {
 	if o.Source == nil {
 		return nil, errors.New("console: no source of calls")
 	}
-	s := &Server{source: o.Source, status: o.Status, unblock: o.Unblock, log: o.Log, names: map[string]bool{}, stop: make(chan struct{})}
+	s := &Server{source: o.Source, status: o.Status, unblock: o.Unblock, saySAS: o.SaySAS, trust: o.Trust, log: o.Log, names: map[string]bool{}, stop: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

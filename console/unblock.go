@@ -5,10 +5,21 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 )
 
-// unblockPath is the one path that changes something, and takes POST alone.
-const unblockPath = "/api/unblock"
+// Paths that change something, and take POST alone.
+const (
+	unblockPath = "/api/unblock"
+	trustPath   = "/api/trust/" // and a verb
+	callsPath   = "/api/calls/" // and a call
+	sasPath     = "/sas"        // behind it
+)
+
+// changes says whether a path is one of them.
+func changes(path string) bool {
+	return path == unblockPath || strings.HasPrefix(path, trustPath) || strings.HasPrefix(path, callsPath) && strings.HasSuffix(path, sasPath)
+}
 
 // maxQuestion bounds the body of a POST, in octets.
 const maxQuestion = 4 << 10

@@ -8,6 +8,11 @@
 //	off      the call stays plain
 //	refuse   the call does not take place
 //
+// Under require it also says what the call has to be worth at least ([Trust]):
+// encrypted, pinned or verified. Whether it is, nobody can say before keys and
+// signatures have come; a decision says besides what follows where they are not
+// those of earlier calls ([Answer]).
+//
 // Rules are looked at in their order, and the first that matches decides. A call
 // that none matches is decided by where it goes:
 //

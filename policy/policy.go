@@ -26,6 +26,30 @@ const (
 	Refuse  Mode = "refuse"
 )
 
+// Trust is how much a call under [Require] has to be worth, in the words that a
+// person sees (protocol section 6).
+type Trust string
+
+// Degrees of trust, from the least.
+const (
+	Encrypted Trust = "encrypted" // with keys that were agreed, whoever with
+	Pinned    Trust = "pinned"    // and a key of an earlier call that this side dialled has signed
+	Verified  Trust = "verified"  // and a key has signed that somebody here has checked
+)
+
+func (t Trust) strictness() int { return slices.Index([]Trust{Encrypted, Pinned, Verified}, t) }
+
+// Answer says what follows from something that is wrong about the other end.
+type Answer string
+
+// Answers.
+const (
+	End  Answer = "end"  // the call
+	Warn Answer = "warn" // whoever looks at the call, which goes on
+)
+
+func (a Answer) known() bool { return a == End || a == Warn }
+
 // Party is the caller or the callee of a call.
 type Party struct {
 	Side Side
@@ -47,6 +71,13 @@ type Decision struct {
 	Mode   Mode   // Require, Prefer or Off; Refuse where Allow is false
 	Rule   string // name of the rule, or the default that decided: inside, listed_peers, unknown_peers, outside
 	Reason string // the same as a sentence
+	Trust  Trust  // least that a call under Require must be worth; "" under other modes
+	// OnMismatch says what follows where the other end is not who it was, or its
+	// signature is wrong. Where more than Encrypted is required it ends in any case.
+	OnMismatch Answer
+	// OnDowngrade is the same where a peer that gave more before, encryption or a
+	// signature, gives it no more.
+	OnDowngrade Answer
 }
 
 // Pattern matches addresses. route.Pattern satisfies it; this package imports
@@ -71,6 +102,9 @@ type Rule struct {
 	Name     string // not empty, and no other rule's or default's
 	From, To Match
 	Mode     Mode
+	Trust    Trust // with Require; "" is Encrypted
+	// What follows from a mismatch and from a downgrade; "" is what Rules says.
+	OnMismatch, OnDowngrade Answer
 }
 
 // Rules is what a policy is made of. A mode left empty takes the default.
@@ -78,7 +112,11 @@ type Rules struct {
 	Inside       Mode // calls from inside to inside; "" is Off
 	ListedPeers  Mode // calls with a listed peer; "" is Require
 	UnknownPeers Mode // calls with any other peer; "" is Prefer
-	List         []Rule
+	// Trust with each of them; "" is Encrypted where its mode is Require.
+	ListedTrust, UnknownTrust Trust
+	OnMismatch                Answer // "" is End
+	OnDowngrade               Answer // "" is Warn
+	List                      []Rule
 }
 
 // Policy decides calls. It does not change once made and may be used by several
@@ -122,6 +160,18 @@ func New(rules Rules) (*Policy, error) {
 			return nil, fmt.Errorf("policy: %s: mode %q is none of require, prefer, off, refuse", d.name, *d.mode)
 		}
 	}
+	for _, d := range []struct {
+		name string
+		mode Mode
+		t    *Trust
+	}{{defaultListed, rules.ListedPeers, &rules.ListedTrust}, {defaultUnknown, rules.UnknownPeers, &rules.UnknownTrust}} {
+		if err := fillTrust(d.name, d.mode, d.t); err != nil {
+			return nil, err
+		}
+	}
+	if err := fillAnswers("rules", &rules.OnMismatch, &rules.OnDowngrade, End, Warn); err != nil {
+		return nil, err
+	}
 	names := make(map[string]bool, len(rules.List))
 	for i := range rules.List {
 		r := &rules.List[i]
@@ -135,6 +185,12 @@ func New(rules Rules) (*Policy, error) {
 		case !r.Mode.known():
 			return nil, fmt.Errorf("policy: rule %q: mode %q is none of require, prefer, off, refuse", r.Name, r.Mode)
 		}
+		if err := fillTrust(fmt.Sprintf("rule %q", r.Name), r.Mode, &r.Trust); err != nil {
+			return nil, err
+		}
+		if err := fillAnswers(fmt.Sprintf("rule %q", r.Name), &r.OnMismatch, &r.OnDowngrade, rules.OnMismatch, rules.OnDowngrade); err != nil {
+			return nil, err
+		}
 		names[r.Name] = true
 		for _, m := range []*Match{&r.From, &r.To} {
 			if m.Side != "" && m.Side != Inside && m.Side != Outside {
@@ -144,6 +200,34 @@ func New(rules Rules) (*Policy, error) {
 		}
 	}
 	return &Policy{rules: rules}, nil
+}
+
+// fillTrust puts the least degree where Require names none, and refuses one beside
+// another mode.
+func fillTrust(name string, mode Mode, t *Trust) error {
+	switch {
+	case mode == Require && *t == "":
+		*t = Encrypted
+	case *t == "":
+	case mode != Require:
+		return fmt.Errorf("policy: %s: %s calls have no least trust, only those of the mode require have", name, mode)
+	case t.strictness() < 0:
+		return fmt.Errorf("policy: %s: trust %q is none of encrypted, pinned, verified", name, *t)
+	}
+	return nil
+}
+
+func fillAnswers(name string, mismatch, downgrade *Answer, otherMismatch, otherDowngrade Answer) error {
+	if *mismatch == "" {
+		*mismatch = otherMismatch
+	}
+	if *downgrade == "" {
+		*downgrade = otherDowngrade
+	}
+	if !mismatch.known() || !downgrade.known() {
+		return fmt.Errorf("policy: %s: what follows from a mismatch or downgrade is end or warn, not %q and %q", name, *mismatch, *downgrade)
+	}
+	return nil
 }
 
 func (m Mode) known() bool {
@@ -166,11 +250,19 @@ func (p *Policy) Decide(f Facts) Decision {
 	d := p.decide(f)
 	if f.From.Side == Outside && f.From.Peer == "" && f.From.Claimed != "" {
 		f.From.Peer = f.From.Claimed
-		if claimed := p.decide(f); claimed.Mode.strictness() > d.Mode.strictness() {
+		if claimed := p.decide(f); claimed.stricter(d) {
 			return claimed
 		}
 	}
 	return d
+}
+
+// stricter says whether a call may do less under d than under e.
+func (d Decision) stricter(e Decision) bool {
+	if d.Mode != e.Mode {
+		return d.Mode.strictness() > e.Mode.strictness()
+	}
+	return d.Trust.strictness() > e.Trust.strictness()
 }
 
 // strictness orders modes: what a call may do less under comes later.
@@ -193,7 +285,9 @@ func (p *Policy) decide(f Facts) Decision {
 			return refused(r.Name, fmt.Sprintf("rule %q cannot be applied, so the call is refused: %v", r.Name, err))
 		}
 		if ok {
-			return decided(r.Mode, r.Name, fmt.Sprintf("rule %q: %s %s", r.Name, r.calls(), r.Mode.phrase()))
+			d := p.decided(r.Mode, r.Trust, r.Name, fmt.Sprintf("rule %q: %s %s", r.Name, r.calls(), phrase(r.Mode, r.Trust)))
+			d.OnMismatch, d.OnDowngrade = r.OnMismatch, r.OnDowngrade
+			return d
 		}
 	}
 	if through {
@@ -201,25 +295,27 @@ func (p *Policy) decide(f Facts) Decision {
 	}
 	if f.From.Side == Inside && f.To.Side == Inside {
 		mode := p.rules.Inside
-		return decided(mode, defaultInside, "inside: calls from inside to inside "+mode.phrase())
+		return p.decided(mode, "", defaultInside, "inside: calls from inside to inside "+phrase(mode, ""))
 	}
 	other := f.To
 	if f.From.Side == Outside {
 		other = f.From
 	}
 	if other.Peer != "" {
-		mode := p.rules.ListedPeers
-		return decided(mode, defaultListed, fmt.Sprintf("listed_peers: calls with the listed peer %q %s", other.Peer, mode.phrase()))
+		mode, least := p.rules.ListedPeers, p.rules.ListedTrust
+		return p.decided(mode, least, defaultListed, fmt.Sprintf("listed_peers: calls with the listed peer %q %s", other.Peer, phrase(mode, least)))
 	}
-	mode := p.rules.UnknownPeers
-	return decided(mode, defaultUnknown, "unknown_peers: calls with peers that are not listed "+mode.phrase())
+	mode, least := p.rules.UnknownPeers, p.rules.UnknownTrust
+	return p.decided(mode, least, defaultUnknown, "unknown_peers: calls with peers that are not listed "+phrase(mode, least))
 }
 
-func decided(mode Mode, rule, reason string) Decision {
-	return Decision{Allow: mode != Refuse, Mode: mode, Rule: rule, Reason: reason}
+func (p *Policy) decided(mode Mode, least Trust, rule, reason string) Decision {
+	return Decision{Allow: mode != Refuse, Mode: mode, Trust: least, Rule: rule, Reason: reason, OnMismatch: p.rules.OnMismatch, OnDowngrade: p.rules.OnDowngrade}
 }
 
-func refused(rule, reason string) Decision { return decided(Refuse, rule, reason) }
+func refused(rule, reason string) Decision {
+	return Decision{Mode: Refuse, Rule: rule, Reason: reason}
+}
 
 func (r *Rule) matches(f Facts) (bool, error) {
 	ok, err := r.From.matches(f.From)

@@ -44,6 +44,12 @@ var (
 	stranger = party(Outside, "198.51.100.9", "sip:carol@c.example", "")
 )
 
+// said is a decision without what it asks of trust.
+func said(d Decision) Decision {
+	d.Trust, d.OnMismatch, d.OnDowngrade = "", "", ""
+	return d
+}
+
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	p := mustNew(t, Rules{})
@@ -52,19 +58,19 @@ func TestDefaults(t *testing.T) {
 		from, to Party
 		want     Decision
 	}{
-		{"inside to inside", alice, albert, Decision{true, Off, "inside", "inside: calls from inside to inside stay plain"}},
-		{"to a listed peer", alice, bob, Decision{true, Require, "listed_peers", `listed_peers: calls with the listed peer "b" must be protected`}},
-		{"from a listed peer", bob, alice, Decision{true, Require, "listed_peers", `listed_peers: calls with the listed peer "b" must be protected`}},
-		{"to a stranger", alice, stranger, Decision{true, Prefer, "unknown_peers", "unknown_peers: calls with peers that are not listed are protected where the other end can"}},
-		{"from a stranger", stranger, alice, Decision{true, Prefer, "unknown_peers", "unknown_peers: calls with peers that are not listed are protected where the other end can"}},
-		{"outside to outside", stranger, bob, Decision{false, Refuse, "outside", "calls from outside to outside are refused"}},
-		{"listed to listed, both outside", bob, bob, Decision{false, Refuse, "outside", "calls from outside to outside are refused"}},
-		{"side not known", Party{}, alice, Decision{false, Refuse, "", "the call is refused: it is not known on which side a party stands"}},
-		{"side of another name", alice, Party{Side: "left"}, Decision{false, Refuse, "", "the call is refused: it is not known on which side a party stands"}},
+		{"inside to inside", alice, albert, Decision{Allow: true, Mode: Off, Rule: "inside", Reason: "inside: calls from inside to inside stay plain"}},
+		{"to a listed peer", alice, bob, Decision{Allow: true, Mode: Require, Rule: "listed_peers", Reason: `listed_peers: calls with the listed peer "b" must be protected`}},
+		{"from a listed peer", bob, alice, Decision{Allow: true, Mode: Require, Rule: "listed_peers", Reason: `listed_peers: calls with the listed peer "b" must be protected`}},
+		{"to a stranger", alice, stranger, Decision{Allow: true, Mode: Prefer, Rule: "unknown_peers", Reason: "unknown_peers: calls with peers that are not listed are protected where the other end can"}},
+		{"from a stranger", stranger, alice, Decision{Allow: true, Mode: Prefer, Rule: "unknown_peers", Reason: "unknown_peers: calls with peers that are not listed are protected where the other end can"}},
+		{"outside to outside", stranger, bob, Decision{Allow: false, Mode: Refuse, Rule: "outside", Reason: "calls from outside to outside are refused"}},
+		{"listed to listed, both outside", bob, bob, Decision{Allow: false, Mode: Refuse, Rule: "outside", Reason: "calls from outside to outside are refused"}},
+		{"side not known", Party{}, alice, Decision{Allow: false, Mode: Refuse, Rule: "", Reason: "the call is refused: it is not known on which side a party stands"}},
+		{"side of another name", alice, Party{Side: "left"}, Decision{Allow: false, Mode: Refuse, Rule: "", Reason: "the call is refused: it is not known on which side a party stands"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := p.Decide(Facts{tt.from, tt.to}); got != tt.want {
+			if got := said(p.Decide(Facts{tt.from, tt.to})); got != tt.want {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
 		})
@@ -99,34 +105,34 @@ func TestRules(t *testing.T) {
 		want     Decision
 	}{
 		{"address of the callee", Rule{Name: "partners", To: Match{Address: suffix("@b.example")}, Mode: Require}, alice, bob,
-			Decision{true, Require, "partners", `rule "partners": calls to sip:*@b.example must be protected`}},
+			Decision{Allow: true, Mode: Require, Rule: "partners", Reason: `rule "partners": calls to sip:*@b.example must be protected`}},
 		{"address of the caller", Rule{Name: "noise", From: Match{Address: suffix("@c.example")}, Mode: Refuse}, stranger, alice,
-			Decision{false, Refuse, "noise", `rule "noise": calls from sip:*@c.example are refused`}},
+			Decision{Allow: false, Mode: Refuse, Rule: "noise", Reason: `rule "noise": calls from sip:*@c.example are refused`}},
 		{"sides", Rule{Name: "in", From: Match{Side: Outside}, To: Match{Side: Inside}, Mode: Off}, bob, alice,
-			Decision{true, Off, "in", `rule "in": calls from outside to inside stay plain`}},
+			Decision{Allow: true, Mode: Off, Rule: "in", Reason: `rule "in": calls from outside to inside stay plain`}},
 		{"network", Rule{Name: "lan", From: Match{Network: net10}, Mode: Require}, alice, stranger,
-			Decision{true, Require, "lan", `rule "lan": calls from 10.0.0.0/8 must be protected`}},
+			Decision{Allow: true, Mode: Require, Rule: "lan", Reason: `rule "lan": calls from 10.0.0.0/8 must be protected`}},
 		{"all three", Rule{Name: "boss", From: Match{Inside, net10, suffix("alice@a.example")}, To: Match{Side: Outside, Address: suffix("@b.example")}, Mode: Prefer}, alice, bob,
-			Decision{true, Prefer, "boss", `rule "boss": calls from sip:*alice@a.example (inside, 10.0.0.0/8) to sip:*@b.example (outside) are protected where the other end can`}},
+			Decision{Allow: true, Mode: Prefer, Rule: "boss", Reason: `rule "boss": calls from sip:*alice@a.example (inside, 10.0.0.0/8) to sip:*@b.example (outside) are protected where the other end can`}},
 		{"nothing set", Rule{Name: "all", Mode: Require}, alice, albert,
-			Decision{true, Require, "all", `rule "all": all calls must be protected`}},
+			Decision{Allow: true, Mode: Require, Rule: "all", Reason: `rule "all": all calls must be protected`}},
 		{"IPv4 in IPv6 party", Rule{Name: "lan", From: Match{Network: net10}, Mode: Require}, party(Inside, "::ffff:10.0.0.5", "", ""), stranger,
-			Decision{true, Require, "lan", `rule "lan": calls from 10.0.0.0/8 must be protected`}},
+			Decision{Allow: true, Mode: Require, Rule: "lan", Reason: `rule "lan": calls from 10.0.0.0/8 must be protected`}},
 		{"IPv4 in IPv6 network", Rule{Name: "lan", From: Match{Network: netip.MustParsePrefix("::ffff:10.0.0.0/104")}, Mode: Require}, alice, stranger,
-			Decision{true, Require, "lan", `rule "lan": calls from 10.0.0.0/8 must be protected`}},
+			Decision{Allow: true, Mode: Require, Rule: "lan", Reason: `rule "lan": calls from 10.0.0.0/8 must be protected`}},
 		{"zone", Rule{Name: "link", From: Match{Network: netip.MustParsePrefix("fe80::/10")}, Mode: Require}, party(Inside, "fe80::1%eth0", "", ""), stranger,
-			Decision{true, Require, "link", `rule "link": calls from fe80::/10 must be protected`}},
+			Decision{Allow: true, Mode: Require, Rule: "link", Reason: `rule "link": calls from fe80::/10 must be protected`}},
 		{"host bits in the network", Rule{Name: "lan", From: Match{Network: netip.MustParsePrefix("10.1.2.3/8")}, Mode: Off}, alice, stranger,
-			Decision{true, Off, "lan", `rule "lan": calls from 10.0.0.0/8 stay plain`}},
+			Decision{Allow: true, Mode: Off, Rule: "lan", Reason: `rule "lan": calls from 10.0.0.0/8 stay plain`}},
 		{"both outside, said so", Rule{Name: "relay", From: Match{Side: Outside}, To: Match{Side: Outside}, Mode: Require}, stranger, bob,
-			Decision{true, Require, "relay", `rule "relay": calls from outside to outside must be protected`}},
+			Decision{Allow: true, Mode: Require, Rule: "relay", Reason: `rule "relay": calls from outside to outside must be protected`}},
 		{"address that cannot be read", Rule{Name: "partners", To: Match{Address: suffix("@b.example")}, Mode: Require}, alice, party(Outside, "", "sip:b ob@x", ""),
-			Decision{false, Refuse, "partners", `rule "partners" cannot be applied, so the call is refused: the address holds a space`}},
+			Decision{Allow: false, Mode: Refuse, Rule: "partners", Reason: `rule "partners" cannot be applied, so the call is refused: the address holds a space`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := mustNew(t, Rules{List: []Rule{tt.rule}})
-			if got := p.Decide(Facts{tt.from, tt.to}); got != tt.want {
+			if got := said(p.Decide(Facts{tt.from, tt.to})); got != tt.want {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
 		})

@@ -1,9 +1,15 @@
 package policy
 
 // phrase ends a sentence that begins with "calls ...".
-func (m Mode) phrase() string {
+func phrase(m Mode, least Trust) string {
 	switch m {
 	case Require:
+		switch least {
+		case Pinned:
+			return "must be signed with a key of an earlier call"
+		case Verified:
+			return "must be signed with a key that was checked"
+		}
 		return "must be protected"
 	case Prefer:
 		return "are protected where the other end can"

@@ -257,3 +257,20 @@ func (j *judgement) forget(which func(Pin) bool) {
 func proved(r attest.Result, w Word, says string) Verdict {
 	return Verdict{Word: w, Says: says, Identity: r.Value.Identity, Key: r.Value.Key, KeyType: r.Value.Type}
 }
+
+// Expects is the best word that a call with an identity could reach by its
+// signatures alone, as far as pins say.
+func (m *Memory) Expects(identity string) Word {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	best := Encrypted
+	for _, p := range m.pins[canonical(identity)] {
+		switch {
+		case len(p.Confirmations) > 0:
+			return Verified
+		case p.Strong:
+			best = Pinned
+		}
+	}
+	return best
+}

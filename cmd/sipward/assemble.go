@@ -18,9 +18,9 @@ import (
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/route"
-	"github.com/sipward/sipward/sas/attest"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/store"
+	"github.com/sipward/sipward/trust"
 )
 
 // consoleGrace is what answers of the console may take of the time that a
@@ -35,13 +35,14 @@ type daemon struct {
 	cfg       *configs.Config
 	log       *slog.Logger
 	started   time.Time
-	sockets   []socket             // see opened
-	mu        sync.Mutex           // guards sockets once the proxy runs: they move
-	state     store.Store          // nil: registrations end with the process
-	stateFile string               // "" likewise
-	identity  *attest.IdentityKeys // nil where no state is kept
-	phones    *phones              // nil where none can register
-	api       net.Listener         // nil where the configuration turns it off
+	sockets   []socket    // see opened
+	mu        sync.Mutex  // guards sockets once the proxy runs: they move
+	state     store.Store // nil: registrations end with the process
+	stateFile string      // "" likewise
+	signing   *signing
+	memory    *trust.Memory
+	phones    *phones      // nil where none can register
+	api       net.Listener // nil where the configuration turns it off
 	engine    *media.Engine
 	tests     *tests         // nil without test addresses
 	record    *record.Writer // nil where none is kept
@@ -78,7 +79,10 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 	if d.state, d.stateFile, err = openState(cfg, log); err != nil {
 		return d, err
 	}
-	if d.identity, err = openIdentity(cfg, log); err != nil {
+	if d.memory, err = openMemory(d.state); err != nil {
+		return d, err
+	}
+	if d.signing, err = openSigning(cfg, log); err != nil {
 		return d, err
 	}
 	if d.phones, err = openPhones(cfg, d.state, log); err != nil {
@@ -134,6 +138,7 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 		UserAgent: "sipward", // without a version: it is told to strangers, too
 		Log:       log,
 	}
+	d.signing.into(&o, cfg, d.memory)
 	if d.phones != nil {
 		o.Registrar, o.Auth = d.phones.registrar, d.phones.challenger
 		if d.phones.users != nil {
@@ -169,19 +174,28 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			}
 		}
 		out = append(out, b2bua.Listener{
-			TLS:       secure,
-			Name:      l.Name,
-			Side:      l.Side,
-			Packet:    s.packet,
-			Stream:    s.stream,
-			Advertise: s.advertise,
-			Networks:  l.Networks,
-			PeersOnly: l.Accept == configs.AcceptPeers,
-			Moves:     mayMove(l),
-			Accounts:  b2bua.Accounts(l.Accounts),
+			TLS:        secure,
+			Name:       l.Name,
+			Side:       l.Side,
+			Packet:     s.packet,
+			Stream:     s.stream,
+			Advertise:  s.advertise,
+			Networks:   l.Networks,
+			PeersOnly:  l.Accept == configs.AcceptPeers,
+			Moves:      mayMove(l),
+			Identities: speaksFor(l),
+			Accounts:   b2bua.Accounts(l.Accounts),
 		})
 	}
 	return out, nil
+}
+
+// speaksFor says for whom phones of a listener speak without a password.
+func speaksFor(l configs.Listener) func(string) bool {
+	if len(l.Identities) == 0 {
+		return nil
+	}
+	return l.SpeaksFor
 }
 
 // advertise finds out what the messages of each socket name as their address.
@@ -259,6 +273,8 @@ func (d *daemon) serveAPI() error {
 		Counters:  func() console.Counters { return consoleCounters(d.proxy.Counters()) },
 		Status:    d.status,
 		Unblock:   d.proxy.Unblock,
+		SaySAS:    d.proxy.SaySAS,
+		Trust:     remembered{d.memory},
 		Listen:    d.api.Addr().String(),
 		TokenFile: d.cfg.API.TokenFile,
 		Version:   version(),
@@ -366,8 +382,8 @@ func (d *daemon) Shutdown(ctx context.Context) error {
 		}
 	}
 	d.tests.close()
-	if d.identity != nil {
-		d.identity.Close()
+	if d.signing != nil {
+		d.signing.Close()
 	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/sipward/sipward/b2bua"
+	"github.com/sipward/sipward/sas/attest"
 )
 
 // writeTable shows calls to a person: one row each for what is compared between
@@ -38,10 +39,22 @@ func writeTable(out io.Writer, calls []b2bua.View) error {
 		for _, l := range c.Legs {
 			fmt.Fprintf(&b, "    %s\n", packets(l))
 		}
+		if c.Says != "" {
+			fmt.Fprintf(&b, "    who: %s\n", cell(who(c)))
+		}
 		fmt.Fprintf(&b, "    why: %s\n", cell(c.Reason))
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// who says what is known of the other end.
+func who(c b2bua.View) string {
+	s := c.Says
+	if c.Identity != "" {
+		s += " (" + c.Identity + ", key " + attest.Short(attest.Value{Type: c.KeyType, Key: c.Key}) + ")"
+	}
+	return s
 }
 
 // cell is a value as it stands in a column, never empty.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/sip/auth"
+	"github.com/sipward/sipward/trust"
 )
 
 func newExplain() *cobra.Command {
@@ -27,7 +30,8 @@ func newExplain() *cobra.Command {
 		Short: "Say what would become of a call, and why",
 		Long: `Follows a call through a configuration, without a call and without sending
 anything: which alias, which route, which rule of the policy, what the call would
-be, and where each of them stands in the file.
+be, what is known of the other end's keys, and where each of them stands in the
+file. A sipward that runs is asked what it remembers, or its state file is.
 
 A and B are addresses such as sip:bob@b.example, or a user or number alone. On
 which side the caller is follows from --source, the IP address that the call comes
@@ -63,6 +67,17 @@ Without --config the built-in configuration is explained.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			var closing []func()
+			defer func() {
+				for _, f := range closing {
+					f()
+				}
+			}()
+			keyring, err := openKeyring(cfg, slog.New(slog.DiscardHandler), &closing)
+			if err != nil {
+				return err
+			}
+			q.known = &knowledge{keyring: keyring, remember: func(ctx context.Context, id string) (trust.Entry, string, error) { return trustOf(ctx, cfg, file, id) }}
 			e, err := explain(ctx, cfg, p, q)
 			switch {
 			case err != nil:

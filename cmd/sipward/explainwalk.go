@@ -61,7 +61,9 @@ func (e *explainer) walk(ctx context.Context) {
 	e.byNetworks(t, addr)
 	e.out.Policy = &policyView{d.Allow, string(d.Mode), d.Rule, d.Reason}
 	e.step("policy", e.ruleKey(d), "%s", d.Reason)
-	e.conclude(t, d)
+	if e.keys(ctx, t, d) {
+		e.conclude(t, d)
+	}
 }
 
 // mayCall asks whether a phone inside could prove who it says that it is.
@@ -123,6 +125,7 @@ func (e *explainer) find() (route.Target, bool) {
 	if err != nil {
 		uri = called
 	}
+	e.meant = uri
 	if f.Alias >= 0 {
 		e.step("alias", fmt.Sprintf("aliases[%d]", f.Alias), "%q stands for %s", e.cfg.AliasList[f.Alias].Match, uri.String())
 	}
@@ -266,7 +269,9 @@ func (e *explainer) conclude(t route.Target, d policy.Decision) {
 	if caller == policy.Outside {
 		end = "the caller"
 	}
-	if d.Mode == policy.Require {
+	if d.Mode == policy.Require && d.Trust != policy.Encrypted {
+		e.ends(outcomeEncrypted, "The call goes to %s, encrypted and signed by %s with a key that is known here, or it does not take place.", where, end)
+	} else if d.Mode == policy.Require {
 		e.ends(outcomeEncrypted, "The call goes to %s and is encrypted, or it does not take place: %s needs a sipward too.", where, end)
 	} else {
 		e.ends(outcomePrefer, "The call goes to %s and is encrypted if %s has a sipward too; otherwise it is plain, and says so.", where, end)

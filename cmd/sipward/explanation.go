@@ -39,7 +39,7 @@ type explanation struct {
 
 // step is one thing that was looked at.
 type step struct {
-	What  string `json:"what"`  // caller, called, emergency, alias, test, route, phones, domain, trunk, address, policy
+	What  string `json:"what"`  // caller, called, emergency, alias, test, route, phones, domain, trunk, address, policy, keys, memory
 	Place string `json:"place"` // file:line of the rule, "" for none
 	Says  string `json:"says"`
 }
@@ -66,6 +66,7 @@ type question struct {
 	from, to string
 	source   netip.Addr   // invalid: not said
 	lookup   route.Lookup // nil: names are not looked up
+	known    *knowledge   // nil: nobody is asked about keys
 }
 
 // explainer follows a call through a configuration, with nothing running, by the
@@ -77,6 +78,7 @@ type explainer struct {
 	phones   *phones // to ask who has an account; nil where none can register
 	plan     route.Plan
 	from, to sip.URI
+	meant    sip.URI // who is called, behind an alias
 	listener *configs.Listener
 	side     policy.Side
 	peer     string // that the source's address belongs to

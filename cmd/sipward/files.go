@@ -9,6 +9,7 @@ import (
 
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/console"
+	"github.com/sipward/sipward/sas/attest"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/auth"
 	"github.com/sipward/sipward/sip/certs"
@@ -49,6 +50,7 @@ func checkFiles(cfg *configs.Config, now time.Time) (problems, warnings configs.
 		}
 	}
 	checkTrunkFiles(cfg, bad, warn)
+	checkKeyFiles(cfg, bad, warn)
 	for i, l := range cfg.Listeners {
 		if !slices.Contains(l.Transports, "tls") {
 			continue
@@ -76,6 +78,26 @@ func checkFiles(cfg *configs.Config, now time.Time) (problems, warnings configs.
 	}
 	problems.Sort()
 	return problems, warnings
+}
+
+// checkKeyFiles reads the OpenPGP keys. What GnuPG holds it asks GnuPG for.
+func checkKeyFiles(cfg *configs.Config, bad func(string, error), warn func(key, format string, args ...any)) {
+	if files := cfg.Keyring.Files; files != "" {
+		keys, err := attest.OpenKeys(files, nil)
+		if err != nil {
+			bad("keyring.files", err)
+		} else if keys.Len() == 0 {
+			warn("keyring.files", "there is no key in %s, so nobody is known by one", files)
+		}
+	}
+	for i, k := range cfg.Identity.OpenPGP {
+		_, end, err := openOpenPGP(k)
+		if err != nil {
+			bad(fmt.Sprintf("identity.openpgp[%d]", i), err)
+			continue
+		}
+		end()
+	}
 }
 
 // tlsOptions reads what a TLS listener shows and trusts. Its certificate is read

@@ -7,6 +7,8 @@
 //	sipward explain  says what would become of a call, and why
 //	sipward status   shows how a running sipward is
 //	sipward calls    shows the live calls of a running sipward
+//	sipward confirm  says that both people have read the same words
+//	sipward trust    shows and changes what is remembered of the keys of others
 //	sipward keys     shows and replaces the keys that sign calls
 //	sipward demo     two phones, two sipwards and a wiretap in one process
 //	sipward version  what this program was built from

@@ -85,7 +85,7 @@ has to be changed.`,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newCheck(), newExplain(), newStatus(), newUnblock(), newCalls(), newRecords(), newKeys(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newStatus(), newUnblock(), newCalls(), newConfirm(), newRecords(), newKeys(), newTrust(), newDemo(), newVersion())
 	return root
 }
 

@@ -1,0 +1,203 @@
+package calls
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sipward/sipward/b2bua"
+	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/sas/attest"
+)
+
+// Two companies have exchanged OpenPGP keys, and their systems call each other with
+// nobody there who could compare words: require verified.
+
+// unattended makes both companies; change gets what differs from the good case.
+func unattended(t *testing.T, change func(u *companies)) *companies {
+	t.Helper()
+	u := &companies{a: newCompany(t, alice), b: newCompany(t, bob)}
+	u.signsA, u.publicA = pgpKey(t, "alice@a.example", false)
+	u.signsB, u.publicB = pgpKey(t, "sip:bob@b.example", false)
+	change(u)
+	if u.publicA != nil {
+		u.b.has("alice.pgp", u.publicA)
+	}
+	if u.publicB != nil {
+		u.a.has("bob.pgp", u.publicB)
+	}
+	return u
+}
+
+type companies struct {
+	a, b             *company
+	signsA, signsB   attest.Signer
+	publicA, publicB []byte // what the other one has of them
+	as               string // alice's From
+	tamper           func(string) string
+}
+
+func (u *companies) options(t *testing.T) worldOptions {
+	rules := asking(t, policy.Rules{UnknownPeers: policy.Require, UnknownTrust: policy.Verified})
+	with := func(domain string, k attest.Signer, c *company) func(*b2bua.Options) {
+		var keys []attest.Signer
+		if k != nil {
+			keys = append(keys, k)
+		}
+		return all(signing(domain, memory(t), keys), rules, func(o *b2bua.Options) { o.Keyring = c.keyring() })
+	}
+	return worldOptions{net: memnet.Options{Delay: 10 * time.Millisecond}, optionsA: with("a.example", u.signsA, u.a), optionsB: with("b.example", u.signsB, u.b)}
+}
+
+// tapMedia counts what could be media between the houses: more than probes.
+func (w *world) tapMedia() *atomic.Int64 {
+	n := new(atomic.Int64)
+	w.net.Tap(func(d memnet.Datagram) {
+		if between(d.From, d.To) && !isSIP(d.Payload) && len(d.Payload) >= 172 {
+			n.Add(1)
+		}
+	})
+	return n
+}
+
+func TestUnattended(t *testing.T) {
+	t.Parallel()
+	inBubbleOfCompanies(t, func(*companies) {}, func(t *testing.T, u *companies, w *world) {
+		media := w.tapMedia()
+		w.up()
+		if b, a := w.talk(30); b != 30 || a != 30 || media.Load() == 0 {
+			t.Errorf("bob heard %d, alice %d of 30", b, a)
+		}
+		va, vb := w.views()
+		if va.Trust != "verified" || vb.Trust != "verified" || va.Identity != bob || vb.Identity != alice || va.KeyType != "openpgp" || vb.Key == "" {
+			t.Errorf("%+v\n%+v", va, vb)
+		}
+	})
+}
+
+// Nothing else takes place: refused before it rings where no key is known, and
+// ended before any media where what was signed does not do.
+func TestUnattendedRefuses(t *testing.T) {
+	t.Parallel()
+	const keyless = "refused 488 This call must be signed, and no key that counts is known of sip:"
+	const unsigned = `This call must be signed with a key that was checked`
+	for name, c := range map[string]struct {
+		change func(t *testing.T, u *companies)
+		alice  string
+		bob    string // "": his phone does not ring
+	}{
+		"no key of the caller":                           {func(_ *testing.T, u *companies) { u.publicA = nil }, keyless + "alice@a.example", ""},
+		"no key of the callee":                           {func(_ *testing.T, u *companies) { u.publicB = nil }, keyless + "bob@b.example", ""},
+		"the caller's key is revoked":                    {func(t *testing.T, u *companies) { u.signsA, u.publicA = pgpKey(t, "alice@a.example", true) }, keyless + "alice@a.example", ""},
+		"a caller who says to be another":                {func(_ *testing.T, u *companies) { u.as = "sip:carol@a.example" }, keyless + "carol@a.example", ""},
+		"an anonymous caller":                            {func(_ *testing.T, u *companies) { u.as = "sip:anonymous@anonymous.invalid" }, "refused 488 This call must be signed, and the other end gives no address", ""},
+		"the caller does not sign":                       {func(_ *testing.T, u *companies) { u.signsA = nil }, "bye", unsigned},
+		"the callee does not sign":                       {func(_ *testing.T, u *companies) { u.signsB = nil }, "refused 488 " + unsigned, ""},
+		"the caller's key hangs":                         {func(_ *testing.T, u *companies) { u.signsA = hangs{} }, "bye", unsigned},
+		"the caller signs with another key of that name": {func(t *testing.T, u *companies) { u.signsA, _ = pgpKey(t, "alice@a.example", false) }, "bye", unsigned},
+		"the caller signs with a revoked key": {func(t *testing.T, u *companies) {
+			signer, public := pgpKey(t, "alice@a.example", true)
+			u.signsA = signer
+			u.b.has("old.pgp", public)
+		}, "bye", unsigned},
+		"the caller signs with a colleague's key": {func(t *testing.T, u *companies) {
+			signer, public := pgpKey(t, "carol@a.example", false)
+			u.signsA = signer
+			u.b.has("carol.pgp", public)
+		}, "bye", unsigned},
+		"the caller signs for a colleague": {func(t *testing.T, u *companies) {
+			signer, public := pgpKey(t, "carol@a.example", false)
+			u.signsA = signsAs{signer, "sip:carol@a.example"}
+			u.b.has("carol.pgp", public)
+		}, "bye", unsigned},
+		"the caller signs with an ed25519 key alone": {func(t *testing.T, u *companies) { u.signsA = ed25519Key(t, 'a') }, "bye", unsigned},
+		"the callee signs with another key":          {func(t *testing.T, u *companies) { u.signsB, _ = pgpKey(t, "bob@b.example", false) }, "refused 488 " + unsigned, ""},
+		"the caller's signature is changed on the way": {func(_ *testing.T, u *companies) {
+			u.tamper = func(m string) string {
+				if strings.HasPrefix(m, "ACK ") {
+					return flip(m, "dh-sig")
+				}
+				return m
+			}
+		}, "bye", "A signature of the other end is wrong"},
+		"the caller's signature is taken out on the way": {func(_ *testing.T, u *companies) {
+			u.tamper = func(m string) string {
+				if strings.HasPrefix(m, "ACK ") {
+					return removeLine(m, "a=dh-sig:")
+				}
+				return m
+			}
+		}, "bye", unsigned},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubbleOfCompanies(t, func(u *companies) { c.change(t, u) }, func(t *testing.T, u *companies, w *world) {
+				media := w.tapMedia()
+				var bye atomic.Pointer[string] // the first between the houses
+				w.net.Tap(func(d memnet.Datagram) {
+					if between(d.From, d.To) && strings.HasPrefix(string(d.Payload), "BYE ") {
+						text := string(d.Payload)
+						bye.CompareAndSwap(nil, &text)
+					}
+				})
+				if u.tamper != nil {
+					w.tamper(u.tamper)
+				}
+				events, cancel := w.b.proxy.Subscribe(100)
+				defer cancel()
+				if u.as != "" {
+					w.alice.as = u.as
+				}
+				w.alice.call("sip:bob@b.example")
+				go func() {
+					for range 100 {
+						w.bob.say(1, 0, 0xB2)
+						w.alice.say(1, 0, 0xA1)
+					}
+				}()
+				w.alice.await(c.alice)
+				if c.bob != "" {
+					w.bob.await("bye SIP;cause=488;text=\"" + c.bob)
+					if b := bye.Load(); b == nil || !strings.Contains(*b, `Reason: SIP;cause=488;text="`+c.bob) {
+						t.Errorf("no BYE between the houses with a Reason: %v", b)
+					}
+				}
+				time.Sleep(time.Minute)
+				if c.bob == "" && strings.HasPrefix(c.alice, keyless[:40]) && len(w.bob.events) != 0 {
+					t.Error("bob's phone has rung")
+				}
+				if media.Load() != 0 || len(w.alice.heard) != 0 || len(w.bob.heard) != 0 {
+					t.Errorf("%d packets of media, alice heard %d, bob %d", media.Load(), len(w.alice.heard), len(w.bob.heard))
+				}
+				why := ""
+				for len(events) > 0 {
+					e := <-events
+					if e.Call.Trust == "pinned" || e.Call.Trust == "verified" {
+						t.Error(e.Call.Trust)
+					}
+					if e.Type == "call-ended" {
+						why = e.Call.Reason
+					}
+				}
+				if c.bob != "" && !strings.Contains(why, c.bob) {
+					t.Errorf("the event says %q", why)
+				}
+				w.none()
+			})
+		})
+	}
+}
+
+// inBubbleOfCompanies makes the keys within the bubble, whose clock they go by.
+func inBubbleOfCompanies(t *testing.T, change func(*companies), story func(t *testing.T, u *companies, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		u := unattended(t, change)
+		w := newWorld(t, u.options(t))
+		defer w.close()
+		story(t, u, w)
+	})
+}
