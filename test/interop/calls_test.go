@@ -203,7 +203,7 @@ func hold(t *testing.T, phone softphone, quiet func() leg, a, b *sipward) {
 func (c conversation) judgeViews(t *testing.T, a, b call) string {
 	t.Helper()
 	for name, v := range map[string]call{"outbound": a, "inbound": b} {
-		if v.Direction != name || v.State != "established" || v.Protection != "srtp" || v.Trust != "encrypted" {
+		if v.Direction != name || v.State != "established" || v.Protection != "srtp" || !trusted(v) {
 			t.Errorf("the %s call is shown as %s, %s, protection %s, trust %s", name, v.Direction, v.State, v.Protection, v.Trust)
 		}
 		if v.Group != c.group || v.Suite != "AEAD_AES_256_GCM" {

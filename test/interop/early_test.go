@@ -28,6 +28,8 @@ func TestEarlyMedia(t *testing.T) {
 	for _, caller := range []string{"baresip", "sipp"} {
 		t.Run(caller, func(t *testing.T) {
 			t.Parallel()
+			shows(t, "early media, encrypted before the answer", map[string]string{"baresip": "baresip", "sipp": "SIPp"}[caller], "SIPp")
+			shows(t, "reliable provisional responses (PRACK)", "SIPp")
 			w := newWire()
 			portsA, portsB := newSipwardPorts(t), newSipwardPorts(t)
 			bob := startScenario(t, earlyScenario, audio.Bob(), "udp", 5*time.Second)

@@ -36,6 +36,8 @@ var features = []string{
 	"SIP over UDP",
 	"SIP over TCP",
 	"hold and resume",
+	"early media, encrypted before the answer",
+	"reliable provisional responses (PRACK)",
 	"protected call, in clear on its own leg",
 	"relays the protected media",
 	"calls through a router with NAT",
