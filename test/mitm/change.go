@@ -41,9 +41,6 @@ func All(*sip.Message) bool { return true }
 // place; nil for nothing.
 type Change func(*sip.Message) *sip.Message
 
-// Lose lets no message pass.
-func Lose(*sip.Message) *sip.Message { return nil }
-
 // Edit changes the values of an attribute, in their order; what it returns stands
 // there instead. So it takes out, puts in and reorders as well.
 func Edit(name string, f func(values []string) []string) Change {
