@@ -28,14 +28,18 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
 	c.p.proved(c, c.b)
+	c.refreshedBy(c.b, res)
+	c.noteFork(l, res)
+	c.withoutEarly(res)
+	c.pickedUp()
 	fin, sentence := c.takeResp(c.b, res)
 	if sentence != "" {
 		c.b.dialog.Ack(res, "", nil)
 		c.end(sentence)
 		return
 	}
-	if fin == "" {
-		c.agreedOn(res, "")
+	if fin == "" || c.b.protect { // the exchange was judged before the answer
+		c.agreedOn(res, fin)
 		return
 	}
 	c.state = Answered // no other phone answers while signatures are looked at
@@ -52,14 +56,17 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 // agreedOn goes on with a 2xx whose exchange, if it has one, is in order.
 func (c *Call) agreedOn(res *sip.Message, fin string) {
 	c.passResp(res)
-	if c.offer == nil {
+	if c.offerer != c.a {
 		c.offeredByCallee(res, fin)
 		return
 	}
 	if !c.passage.taken {
 		c.ackWith(res, fin)
 	}
-	answer := c.early
+	var answer *sdp.Session
+	if c.early != nil {
+		answer = c.early.answer
+	}
 	if res.ContentType() == sdpType && len(res.Body) > 0 {
 		parsed, err := sdp.Parse(res.Body)
 		if err != nil {
@@ -94,15 +101,14 @@ func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 		t.answered(out)
 		return
 	}
-	c.whenSigned(c.a, func() {
-		if c.a.exchange != nil {
-			withSignatures(out, "dh-resp", c.a.resp, c.a.sigs)
-		}
-		fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
-		fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
-		c.a.dialog.Answer(sdpType, out.Bytes(), fields...)
-		c.emit("call-changed")
-	})
+	if c.a.exchange != nil && (c.early == nil || !c.early.resp) {
+		withSignatures(out, "dh-resp", c.a.resp, c.a.sigs)
+	}
+	fields := append(c.supported(c.a), sip.Field{Name: "Allow", Value: allowed})
+	fields = append(append(fields, c.told(res, c.b, c.a)...), c.passTags(res)...)
+	fields = append(fields, c.refreshed(c.a, c.invite.Message)...)
+	c.a.dialog.Answer(sdpType, c.answerBody(res, out), fields...)
+	c.emit("call-changed")
 }
 
 // ackWith acknowledges the 2xx, with dh-fin where there is one.
@@ -117,6 +123,10 @@ func (c *Call) ackWith(res *sip.Message, fin string) {
 // offeredByCallee: the caller's INVITE had no SDP, so the 2xx holds the offer
 // and the ACK the answer.
 func (c *Call) offeredByCallee(res *sip.Message, fin string) {
+	if c.early != nil && c.early.offer != nil {
+		c.answeredOffer(res, fin)
+		return
+	}
 	offer, err := sdp.Parse(res.Body)
 	if err != nil || res.ContentType() != sdpType {
 		c.b.dialog.Ack(res, "", nil)
@@ -148,17 +158,29 @@ func (c *Call) acked(ack *sip.Message) {
 		if !c.takeFin(c.a, ack) {
 			return
 		}
+		if c.a.finned { // judged behind the PRACK, or about to be
+			c.a.behind(c.securedStands)
+			return
+		}
 		c.vet(c.a, func(refusal string) {
 			if refusal != "" {
 				c.end(refusal)
 				return
 			}
-			if err := c.secure(c.a); err != nil {
-				c.end("the media could not be encrypted: " + err.Error())
-				return
-			}
-			c.stands()
+			c.securedStands()
 		})
+		return
+	}
+	c.stands()
+}
+
+// securedStands gives the keys of the A leg to its media, and the call stands.
+func (c *Call) securedStands() {
+	if c.state != Answered {
+		return
+	}
+	if err := c.secure(c.a); err != nil {
+		c.end("the media could not be encrypted: " + err.Error())
 		return
 	}
 	c.stands()

@@ -71,12 +71,15 @@ type Call struct {
 	relays   []*relay        // one for each m-line of the session
 	held     bool            // no m-line can carry media now
 	clearly  []string        // m-lines that are relayed and not protected here
-	early    *sdp.Session    // the answer of a provisional response
+	early    *early          // what a provisional response has begun
+	shown    time.Time       // when dh-resp may first have left before the answer, zero: it has not
 	pending  *sip.Message    // 2xx of the B leg to an INVITE without SDP: its ACK waits for the answer
 	fin      string          // dh-fin that this ACK will carry
 	names    [16]byte        // key under which the phones' names in RTCP are changed towards the outside
 	passage  passage         // of an exchange between others
 	change   *modification   // a re-INVITE or UPDATE under way
+	waiting  waitingChange   // until nothing else is
+	watch    *time.Timer     // for silence
 	ringing  *time.Timer     // noAnswer
 	patience *time.Timer     // for an ACK with dh-fin
 	led      *led            // somebody has led the call on; nil: nobody has
@@ -116,14 +119,21 @@ type Leg struct {
 	resp     string      // responder: the value of dh-resp
 	sigs     []string    // own values of dh-sig, beside dh-resp or dh-fin
 	signed   *signing    // responder: of these; nil: nothing is signed
+	vetting  bool        // the other end's signatures are being looked at
+	waiting  []func()    // what came behind them
 	protect  bool        // media crosses this leg under keys
 	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker   *time.Timer // of the exchange's confirmation
+	opened   string      // initiator: To tag of the dialog whose reliable 1xx dh-resp was taken from
+	finned   bool        // responder: a PRACK has brought dh-fin
+	tagHeard string      // To tag of the first response of its INVITE
 	letClose func()      // ends the keep-alives towards the far end
 
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make
 	move      legMove
+	rekey     rekeying
+	session   sessionTimer
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

@@ -40,7 +40,8 @@ func (c *Call) publishView() {
 		v.Legs = append(v.Legs, LegView{Side: string(l.side), Peer: l.remote})
 		if x := l.exchange; x != nil && c.protection != "none" {
 			v.Group, v.Suite = x.Group(), x.Suite().Name
-			if octets, ok := x.SAS(); ok && x.IsConfirmed() {
+			if octets, ok := l.ourSAS(); ok {
+				v.Rekeyings = l.rekey.done
 				v.SASWords, v.SASCode = sas.WordsString(octets), sas.Code(octets)
 			}
 		}
@@ -69,6 +70,7 @@ func (c *Call) changed(s State) {
 		c.state = s
 		if s == Established {
 			c.keepOpen()
+			c.watchLegs()
 		}
 		c.emit("call-changed")
 	}

@@ -141,6 +141,7 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 		}
 	}
 	fields = append(fields, c.told(c.invite.Message, c.a, l)...)
+	fields = append(fields, c.asksToRefresh(l)...)
 	fields = append(fields, c.diversion(l)...)
 	proof := c.credentialsOf(l)
 	fields = append(fields, proof...)
@@ -165,16 +166,13 @@ func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) erro
 			return err
 		}
 	}
-	if l.side == policy.Inside {
-		fields = append(fields, c.supported(l)...)
-	}
 	if own {
-		fields = append(fields, sip.Field{Name: "Supported", Value: optionTag})
 		if l.require = c.decision.Mode == policy.Require; l.require {
 			require = []sip.Field{{Name: "Require", Value: optionTag}}
 			fields = append(fields, require...)
 		}
 	}
+	fields = append(fields, c.extensions(l, own, init != "")...)
 	var body []byte
 	if c.offer != nil {
 		out, err := c.rewriteOffer(c.offer, c.a, l)
@@ -255,57 +253,6 @@ func (c *Call) identities(l *Leg) (from, to sip.Address, named []sip.Field) {
 	return from, to, named
 }
 
-// provisional: a response between 101 and 199 came from a candidate.
-func (c *Call) provisional(l *Leg, res *sip.Message) {
-	if c.state != Calling && c.state != Ringing {
-		return
-	}
-	c.changed(Ringing)
-	status, reason := res.Status, c.phrase(res, c.a)
-	if status == 100 {
-		return
-	}
-	if t := c.waits(); t != nil {
-		t.progress(status, reason)
-		return
-	}
-	early := c.earlyMedia(l, res)
-	if early == nil && status == 183 {
-		status, reason = 180, "" // no early media crosses: the caller's phone rings by itself
-	}
-	var body []byte
-	if early != nil {
-		body = early.Bytes()
-	}
-	c.a.dialog.Provision(status, reason, sdpType, body, append(c.supported(c.a), c.told(res, l, c.a)...)...)
-}
-
-// earlyMedia returns the answer that may go to the caller with a provisional
-// response, or nil. Early media crosses an outside leg only where policy
-// allows unprotected media and no exchange was taken (protocol section 7).
-func (c *Call) earlyMedia(l *Leg, res *sip.Message) *sdp.Session {
-	if c.offer == nil || res.ContentType() != sdpType || len(res.Body) == 0 {
-		return nil
-	}
-	if c.a.exchange != nil || l.side == policy.Outside && c.decision.Mode == policy.Require {
-		return nil
-	}
-	if len(c.branches) > 1 {
-		return nil // one phone's tones must not be heard for another's
-	}
-	answer, err := sdp.Parse(res.Body)
-	if err != nil {
-		return nil
-	}
-	out, err := c.rewriteAnswer(answer, l, c.a)
-	if err != nil {
-		return nil
-	}
-	c.early = answer
-	c.connect(answer, l)
-	return out
-}
-
 // supported names the extensions to a caller who may know them.
 func (c *Call) supported(l *Leg) []sip.Field {
 	if l.side == policy.Inside {
@@ -325,6 +272,9 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 		return
 	}
 	c.eraseExchange(l)
+	if c.longerSession(l, res) {
+		return
+	}
 	if len(c.branches) > 0 {
 		if res != nil && (res.Status >= 600 || c.best == nil || worth(res) > worth(c.best)) {
 			c.best = res
@@ -339,11 +289,11 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 	if c.best != nil && (res == nil || worth(c.best) > worth(res)) {
 		res, err = c.best, nil
 	}
-	if isChallenge(res) && c.answerChallenge(l, res) {
+	if !c.bound(l) && isChallenge(res) && c.answerChallenge(l, res) {
 		return
 	}
 	if err != nil || res.Status == 503 {
-		if len(c.hops) > 0 {
+		if len(c.hops) > 0 && !c.bound(l) {
 			c.p.log.Info("next hop", "call", c.id, "after", l.remote, "error", err)
 			c.dialNext() // with a new share (protocol section 7)
 			return

@@ -7,6 +7,7 @@
 //
 //	intake    who calls, from which side, may they (guard, policy, route)
 //	dial      the B leg, hop after hop, each try with a new share
+//	early     a 183 before it: early media, with keys by 183 and PRACK
 //	answer    the 2xx: keys for the initiator, the answer back to the A leg
 //	ack       the ACK: keys for the responder
 //	modify    re-INVITE and UPDATE, the same path with the keys kept

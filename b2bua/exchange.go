@@ -127,7 +127,7 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 		return c.plainly(l)
 	}
 	if attrs.Present {
-		x, resp, err := c.p.responder(streamPath(invite), attrs)
+		x, resp, err := c.p.responder(streamPath(invite), attrs, nil)
 		if err == nil {
 			l.exchange, l.resp = x, resp
 			c.protection = "negotiating"
@@ -151,13 +151,14 @@ func (c *Call) respond(l *Leg, invite *sip.Message) (refusal string) {
 	return c.plainly(l)
 }
 
-// responder begins this side's part, where the path leaves a group to do so.
-func (p *Proxy) responder(stream bool, attrs keyexchange.Attrs) (*keyexchange.Exchange, string, error) {
+// responder begins this side's part, where the path leaves a group to do so. chain
+// is that of the dialog's last exchange.
+func (p *Proxy) responder(stream bool, attrs keyexchange.Attrs, chain []byte) (*keyexchange.Exchange, string, error) {
 	groups := p.groups(stream)
 	if len(groups) == 0 {
 		return nil, "", keyexchange.ErrNoCommon
 	}
-	return keyexchange.NewResponder(keyexchange.Config{Groups: groups, Suites: p.o.Suites}, attrs, nil)
+	return keyexchange.NewResponder(keyexchange.Config{Groups: groups, Suites: p.o.Suites}, attrs, chain)
 }
 
 // attacked notes a fault that points to an attack and returns its sentence.
@@ -188,6 +189,9 @@ func (c *Call) path(invite *sip.Message) string {
 func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
 	if l.exchange == nil {
 		return "", ""
+	}
+	if l.opened != "" {
+		return c.answeredEarly(l, res)
 	}
 	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
 	if err != nil {
@@ -244,19 +248,16 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 		c.end(c.attacked(err))
 		return false
 	}
-	if attrs.Present {
+	if attrs.Present || l.finned {
 		return true
 	}
 	c.protection = "failed"
-	c.patience = time.AfterFunc(ackPatience, func() {
-		c.queue.Post(func() {
-			// Where the caller hung up meanwhile, this was the branch of a forked
-			// call that it did not take.
-			if c.state != Ended && c.decision.Mode == policy.Prefer {
-				c.p.stripped.remember(c.path(c.invite.Message), time.Now())
-			}
-			c.end("The other side's key did not arrive: a server on the way removes it from the ACK")
-		})
+	c.waitForKeys(func() {
+		// Where the caller hung up meanwhile, this was the branch of a forked
+		// call that it did not take.
+		if c.decision.Mode == policy.Prefer {
+			c.p.stripped.remember(c.path(c.invite.Message), time.Now())
+		}
 	})
 	return false
 }
@@ -331,6 +332,9 @@ func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
 			r.session.Release(l.end)
 		}
 	}
+	if c.turnedOver(l) {
+		return
+	}
 	if c.protectedThroughout() {
 		c.protection = "srtp"
 		c.reason = c.decision.Reason
@@ -372,6 +376,9 @@ func (c *Call) hold(l *Leg, held bool) {
 }
 
 func (c *Call) eraseExchange(l *Leg) {
+	if l.call == c {
+		l.rekey.erase()
+	}
 	if l.exchange != nil && l.call == c {
 		l.exchange.Erase()
 		l.exchange = nil

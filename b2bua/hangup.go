@@ -148,7 +148,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		if l.letClose != nil {
 			l.letClose()
 		}
-		timers = append(timers, l.ticker, l.move.timer, l.move.limit)
+		timers = append(timers, l.ticker, l.move.timer, l.move.limit, l.session.timer)
 	}
 	for _, t := range timers {
 		if t != nil {
@@ -162,7 +162,11 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.eraseExchange(c.b)
 	c.view.Store(&last)
 	c.live.Store(nil)
+	if c.early == nil || !c.early.resp {
+		c.pickedUp() // nothing was shown
+	}
 	c.offer, c.early, c.pending, c.change = nil, nil, nil, nil
+	c.waiting = waitingChange{}
 	if t := c.waits(); t != nil {
 		t.callEnded(c)
 	}

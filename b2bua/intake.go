@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	allowed   = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
+	allowed   = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, UPDATE, REFER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH"
 	optionTag = "dh-srtp" // protocol section 2
 	// forPhones are the extensions that phones inside may use: RFC 3891, RFC 4488.
 	forPhones = "replaces, norefersub"
@@ -50,7 +50,7 @@ func (p *Proxy) intake(in *sip.Incoming) {
 		p.register(in, l)
 	case in.Method == "OPTIONS":
 		answer := func() {
-			in.Reply(200, "", sip.Field{Name: "Allow", Value: allowed}, sip.Field{Name: "Accept", Value: sdpType}, sip.Field{Name: "Supported", Value: optionTag})
+			in.Reply(200, "", sip.Field{Name: "Allow", Value: allowed}, sip.Field{Name: "Accept", Value: sdpType}, sip.Field{Name: "Supported", Value: optionTag + ", " + option100rel})
 		}
 		if l.Side == policyInside || peer != "" {
 			answer()
@@ -180,7 +180,7 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	var unknown []string
 	for _, tag := range append(in.Values("Require"), in.Values("Proxy-Require")...) {
-		if l.Side == policyInside && strings.EqualFold(tag, "replaces") {
+		if strings.EqualFold(tag, timerTag) || strings.EqualFold(tag, option100rel) || l.Side == policyInside && strings.EqualFold(tag, "replaces") {
 			continue
 		}
 		if !strings.EqualFold(tag, optionTag) || l.Side == policyInside && !carries(in.Message, "dh-init") {
@@ -193,6 +193,10 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 	}
 	if ct := in.ContentType(); len(in.Body) > 0 && ct != sdpType {
 		reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
+		return
+	}
+	if least, short := tooShort(in.Message); short {
+		reply(422, "", least)
 		return
 	}
 	if in.Has("Replaces") && l.Side == policyInside && !emergency {

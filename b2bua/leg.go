@@ -10,13 +10,13 @@ import "github.com/sipward/sipward/sip"
 func (l *Leg) OnProvisional(res *sip.Message) {
 	l.move.unheard = false
 	if !l.move.abandoned {
-		l.call.provisional(l, res)
+		l.inOrder(func() { l.call.provisional(l, res) })
 	}
 }
 
 // OnAnswer implements sip.User.
 func (l *Leg) OnAnswer(res *sip.Message) {
-	l.call.answered(l, res)
+	l.inOrder(func() { l.call.answered(l, res) })
 }
 
 // OnAnswerRepeated implements sip.User: a later dh-resp in the same dialog is
@@ -41,6 +41,10 @@ func (l *Leg) OnRequest(tx *sip.ServerTx) {
 	case "BYE":
 		c.byeFrom(l, tx)
 	case "INVITE", "UPDATE":
+		if c.state == Calling || c.state == Ringing {
+			c.updateEarly(l, tx)
+			return
+		}
 		c.modify(l, tx)
 	case "REFER":
 		c.refer(l, tx)
@@ -61,7 +65,12 @@ func (l *Leg) OnAck(ack *sip.Message, tx *sip.ServerTx) {
 	}
 	if m := c.change; m != nil && m.tx == tx {
 		c.modificationAcked(m, ack)
-		return
+	}
+	if l.rekey.tx == tx && c.state != Ended {
+		c.keysAcked(l, ack)
+	}
+	if c.state != Ended {
+		c.resumeChange()
 	}
 	if l == c.a {
 		c.acked(ack)

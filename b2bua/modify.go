@@ -3,7 +3,6 @@ package b2bua
 import (
 	"errors"
 
-	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sip"
 	"github.com/sipward/sipward/sip/sdp"
@@ -22,7 +21,15 @@ type modification struct {
 // replay windows stay as they are (protocol section 3).
 func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 	req := tx.Request
-	if c.state != Established || c.busy() {
+	if least, short := tooShort(req); short {
+		tx.Reply(422, "", least)
+		return
+	}
+	if req.Method == "UPDATE" && len(req.Body) == 0 { // it refreshes this leg's session, and no more
+		from.dialog.AnswerTo(tx, "", nil, c.refreshed(from, req)...)
+		return
+	}
+	if c.state != Established || c.changing() || from.occupied() {
 		tx.Reply(491, "")
 		return
 	}
@@ -30,33 +37,29 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 		tx.Reply(415, "", sip.Field{Name: "Accept", Value: sdpType})
 		return
 	}
-	if from.side == policy.Outside && req.Method == "INVITE" && !c.passage.taken {
-		kind := keyexchange.KindInvite
-		if len(req.Body) == 0 {
-			kind = keyexchange.KindInviteNoSDP
-		}
-		switch attrs, err := keyexchange.Read(kind, found(req)); {
-		case err == nil && !attrs.Present:
-		case from.exchange != nil && !from.exchange.IsConfirmed():
-			tx.Reply(491, "")
-			return
-		default:
-			// A new exchange would be a rekeying, which this version refuses;
-			// the old keys go on (protocol section 7).
-			tx.Reply(488, "Rekeying is not supported", append(c.supported(from), warning("rekeying is not supported"))...)
-			return
-		}
+	if keysRide(from, tx) && !c.passage.taken && c.offeredKeys(from, tx) {
+		return
+	}
+	if !c.passage.taken && c.answerAlone(from, tx) || c.postpone(from, tx) {
+		return
+	}
+	if c.other(from).occupied() {
+		c.unchanged(from, tx)
+		tx.Reply(491, "")
+		return
 	}
 	m := &modification{from: from, to: c.other(from), tx: tx}
 	var body []byte
 	if len(req.Body) > 0 {
 		offer, err := sdp.Parse(req.Body)
 		if err != nil {
+			c.unchanged(from, tx)
 			tx.Reply(400, "Bad Request (SDP)")
 			return
 		}
 		out, err := c.rewriteOffer(offer, m.from, m.to)
 		if err != nil {
+			c.unchanged(from, tx)
 			tx.Reply(488, "Nothing in this offer can be relayed", append(c.supported(from), warning(err.Error()))...)
 			return
 		}
@@ -68,35 +71,42 @@ func (c *Call) modify(from *Leg, tx *sip.ServerTx) {
 			return
 		}
 		c.modificationAnswered(m, res, err)
-	}, append(c.passChange(req), c.credentials(from, req)...)...)
+	}, append(append(c.passChange(req), c.credentials(from, req)...), c.asksToRefresh(m.to)...)...)
+}
+
+// unchanged: a request has come to nothing, and so have the keys that it was to
+// bring.
+func (c *Call) unchanged(from *Leg, tx *sip.ServerTx) {
+	c.change = nil
+	if from.rekey.tx == tx {
+		from.rekey.drop()
+	}
 }
 
 func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error) {
 	invite := m.tx.Request.Method == "INVITE"
 	switch {
 	case err == sip.ErrPending:
-		c.change = nil
+		c.unchanged(m.from, m.tx)
 		m.tx.Reply(491, "")
 	case err != nil:
-		c.change = nil
+		c.unchanged(m.from, m.tx)
 		unanswered(m.tx, err)
 		c.lost(m.to)
 	case res.Status < 200:
 	case res.Status >= 300:
-		c.change = nil
+		c.unchanged(m.from, m.tx)
 		c.passRefusal(m.from, m.tx, res)
 		c.lost(m.to)
 	case m.offer == nil && invite:
 		c.lateOffer(m, res)
-	case m.offer == nil: // an UPDATE that only refreshes
-		c.change = nil
-		m.from.dialog.AnswerTo(m.tx, "", nil)
 	default:
 		if invite && c.passage.taken && carries(res, "dh-resp") {
 			m.keyed = res
 		} else if invite {
 			m.to.dialog.Ack(res, "", nil)
 		}
+		c.refreshedBy(m.to, res)
 		answer, err := sdp.Parse(res.Body)
 		if err != nil || res.ContentType() != sdpType {
 			c.end("the answer to a change of the call could not be read")
@@ -114,7 +124,7 @@ func (c *Call) modificationAnswered(m *modification, res *sip.Message, err error
 		if !invite {
 			c.change = nil
 		}
-		m.from.dialog.AnswerTo(m.tx, sdpType, out.Bytes())
+		c.answerChange(m.from, m.tx, out)
 	}
 }
 
@@ -133,7 +143,8 @@ func (c *Call) lateOffer(m *modification, res *sip.Message) {
 		return
 	}
 	m.late, m.offer = res, offer
-	m.from.dialog.AnswerTo(m.tx, sdpType, out.Bytes())
+	c.refreshedBy(m.to, res)
+	c.answerChange(m.from, m.tx, out)
 }
 
 // modificationAcked ends a re-INVITE's way.

@@ -67,6 +67,8 @@ type Options struct {
 	Groups  []string            // allowed groups in order of preference; nil: all built
 	Suites  []keyexchange.Suite // allowed suites in order of preference; nil: those that every sipward has
 	Limits  Limits
+	Rekey   Rekey
+	Timers  Timers
 	// Registrar takes the registrations of phones inside; nil: there are none.
 	Registrar *registrar.Registrar
 	// Domains are those of the registered users, the one that bindings are
@@ -122,6 +124,8 @@ type Proxy struct {
 	registering chan struct{} // one element for each REGISTER under way
 	stripped    *pathMemory
 	learning    sync.WaitGroup // what the memory is being told
+	forking     *pathMemory    // addresses outside at which several user agents ring
+	guesses     *guesses
 	hub         hub
 	counters    counters
 
@@ -192,6 +196,9 @@ func New(o Options) (*Proxy, error) {
 	if o.Suites == nil {
 		o.Suites = commonSuites()
 	}
+	if o.Rekey.MinInterval == 0 {
+		o.Rekey.MinInterval = defaultMinInterval
+	}
 	if o.Limits.Calls == 0 {
 		o.Limits.Calls = defaultCalls
 	}
@@ -204,7 +211,7 @@ func New(o Options) (*Proxy, error) {
 	if o.Trusted == nil {
 		o.Trusted = func(string) bool { return false }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), idle: make(chan struct{})}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), forking: newPathMemory(), guesses: newGuesses(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
 	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)

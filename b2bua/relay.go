@@ -257,10 +257,12 @@ func (c *Call) setMode(s *media.Session, l *Leg) {
 
 // clearEarly says whether media may cross a leg in clear while its exchange
 // still waits for the answer: early media without 100rel, where policy allows
-// unprotected media (protocol section 7). Only the caller's side asks for it;
-// a responder that took the exchange sends nothing in clear.
+// unprotected media (protocol section 7).
 func (c *Call) clearEarly(l *Leg) bool {
-	return l == c.b && (c.state == Calling || c.state == Ringing) && c.decision.Mode != policy.Require
+	if c.state != Calling && c.state != Ringing || c.decision.Mode == policy.Require {
+		return false
+	}
+	return l == c.b && l.opened == "" || l == c.a && (c.early == nil || !c.early.resp)
 }
 
 func remoteOf(m sdp.Media, l *Leg, mux bool) media.Remote {

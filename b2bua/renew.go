@@ -134,14 +134,14 @@ func (c *Call) renewMoved() {
 // replay windows stay (protocol section 3).
 func (c *Call) renew(l *Leg) {
 	other := c.other(l)
-	if c.state != Established || l.move.since.IsZero() || l.move.renewing {
+	if c.state != Established || l.move.since.IsZero() {
 		return
 	}
 	if l.move.limit == nil {
 		l.move.limit = time.AfterFunc(moveTime, func() { c.queue.Post(func() { c.notTold(l) }) })
 	}
 	switch {
-	case c.change != nil, c.leading != nil, c.replacing:
+	case c.change != nil, c.leading != nil, c.replacing, l.occupied():
 		c.after(l, renewAgain, c.renew)
 		return
 	case other.described == nil:
@@ -167,10 +167,11 @@ func (c *Call) renew(l *Leg) {
 		}
 		if wait == 0 && l.move.since == since {
 			l.move.told()
-			return
+		} else {
+			c.after(l, wait, c.renew) // again, or for a move that came meanwhile
 		}
-		c.after(l, wait, c.renew) // again, or for a move that came meanwhile
-	})
+		c.resumeChange()
+	}, c.asksToRefresh(l)...)
 }
 
 // told: the far end knows the address.
@@ -207,6 +208,7 @@ func (c *Call) renewed(l *Leg, described *sdp.Session, res *sip.Message, err err
 			c.end("the answer to this machine's new address could not be read")
 			return 0
 		}
+		c.refreshedBy(l, res)
 		c.offer, c.offerer = described, c.other(l)
 		if len(answer.Media()) != len(described.Media()) {
 			c.end("the answer to this machine's new address does not fit")

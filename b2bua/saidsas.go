@@ -108,14 +108,15 @@ func (c *Call) said(s Said) ([]trust.Change, error) {
 	return changes, nil
 }
 
-// string is the short authentication string that a view shows, and the leg whose
-// it is.
+// string is the short authentication string that a view shows, that of the first
+// exchange (protocol section 4), and the leg whose it is.
 func (c *Call) string() (l *Leg, octets [4]byte, ok bool) {
 	for _, leg := range []*Leg{c.a, c.b} {
-		if x := leg.exchange; x != nil && c.protection != "none" && x.IsConfirmed() {
-			if o, has := x.SAS(); has {
-				l, octets, ok = leg, o, true
-			}
+		if leg.exchange == nil || c.protection == "none" {
+			continue
+		}
+		if o, has := leg.ourSAS(); has {
+			l, octets, ok = leg, o, true
 		}
 	}
 	return l, octets, ok

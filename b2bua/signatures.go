@@ -77,8 +77,8 @@ func (c *Call) sign(ctx context.Context, keys []attest.Signer, role attest.Role,
 	return values
 }
 
-// signAnswer begins to sign the responder's share of the A leg, while the phone
-// rings. whenSigned waits for it.
+// signAnswer begins to sign the responder's share of the A leg, while the INVITE is
+// on its way to the phone. Its responses wait for it (see inOrder).
 func (c *Call) signAnswer() {
 	l := c.a
 	if l.exchange == nil || l.signed != nil || !c.signsFor(l) {
@@ -96,10 +96,9 @@ func (c *Call) signAnswer() {
 	c.aside(slow, func(ctx context.Context) { values = c.sign(ctx, keys, attest.Responder, t, identity) }, func() {
 		waiting := s.then
 		s.done, s.then = true, nil
-		if c.state == Ended || l.exchange != x || l.signed != s {
-			return
+		if c.state != Ended && l.exchange == x && l.signed == s {
+			c.setSignatures(l, values)
 		}
-		c.setSignatures(l, values)
 		for _, f := range waiting {
 			f()
 		}
@@ -114,24 +113,35 @@ func (c *Call) unsign() {
 	}
 }
 
-// signing is what an answer waits for.
+// signing is what responses to the caller wait for.
 type signing struct {
 	done bool
 	then []func()
 }
 
-// whenSigned runs f, which sends dh-resp, once the signatures beside it are made.
-func (c *Call) whenSigned(l *Leg, f func()) {
-	if l.signed == nil || l.signed.done {
-		f()
-		return
+// inOrder takes a response of a leg, behind what it has to wait for: that this
+// side's answer to the caller's share is signed, and that signatures of the
+// response before it were looked at.
+func (l *Leg) inOrder(f func()) {
+	a := l.call.a
+	if a.signed == nil || a.signed.done {
+		l.behind(f)
+	} else if len(a.signed.then) < maxWaiting {
+		a.signed.then = append(a.signed.then, func() { l.behind(f) })
 	}
-	l.signed.then = append(l.signed.then, func() {
-		if c.state != Ended {
-			f()
-		}
-	})
 }
+
+// behind runs f, behind the look at signatures that is under way.
+func (l *Leg) behind(f func()) {
+	if !l.vetting {
+		f()
+	} else if len(l.waiting) < maxWaiting {
+		l.waiting = append(l.waiting, f)
+	}
+}
+
+// maxWaiting bounds the responses that wait; more are lost, as on the way.
+const maxWaiting = 16
 
 // signsFor says whether whoever calls on a leg gets signatures of this side: it is
 // not known yet who that is.
@@ -181,13 +191,25 @@ func (c *Call) vet(l *Leg, then func(refusal string)) {
 	t2 := x.T2()
 	var sigs []string
 	var results []attest.Result
+	l.vetting = true
 	c.aside(slow || c.p.o.Keyring != nil && ofOpenPGP(values), func(ctx context.Context) {
 		results = attest.CheckAll(ctx, c.p.o.Keyring, role, t, values)
 		sigs = c.sign(ctx, keys, attest.Initiator, t2, own)
 	}, func() {
-		if c.state == Ended || l.exchange != x {
+		l.vetting = false
+		defer func() {
+			waiting := l.waiting
+			l.waiting = nil
+			for _, f := range waiting {
+				l.behind(f)
+			}
+		}()
+		switch {
+		case c.state == Ended:
 			then(errGone)
 			return
+		case l.exchange != x:
+			return // refused meanwhile, and perhaps tried elsewhere
 		}
 		if x.Initiator() {
 			c.setSignatures(l, sigs)
@@ -233,16 +255,16 @@ func (c *Call) speaksFor(l *Leg) string {
 	case l.side != policyOutside || c.other(l).side != policyInside || c.urgent:
 		return ""
 	case l == c.a:
-		return c.callee()
+		return c.calleeIdentity()
 	case c.private() || c.p.trunk(l.peer) != nil:
 		return ""
 	}
-	return c.caller(l)
+	return c.callerIdentity(l)
 }
 
-// caller is the identity of a caller inside, as the From of the outside leg names
+// callerIdentity is that of a caller inside, as the From of the outside leg names
 // it.
-func (c *Call) caller(l *Leg) string {
+func (c *Call) callerIdentity(l *Leg) string {
 	from, _, _ := c.identities(l)
 	id := identityOf(from.URI)
 	switch {
@@ -263,8 +285,8 @@ func (c *Call) caller(l *Leg) string {
 	return ""
 }
 
-// callee is the identity of who is called inside, as the caller named it.
-func (c *Call) callee() string {
+// calleeIdentity is that of who is called inside, as the caller named it.
+func (c *Call) calleeIdentity() string {
 	switch c.target.Rule {
 	case route.RuleRegistered:
 		meant, err := sip.ParseURI(c.target.URI)

@@ -152,7 +152,12 @@ func (c *Call) refer(l *Leg, tx *sip.ServerTx) {
 
 // busy says that something else changes the call.
 func (c *Call) busy() bool {
-	return c.change != nil || c.leading != nil || c.leaving != nil || c.replacing || c.a.move.renewing || c.b.move.renewing
+	return c.changing() || c.a.occupied() || c.b.occupied()
+}
+
+// changing is busy, this side's own re-INVITEs apart.
+func (c *Call) changing() bool {
+	return c.change != nil || c.leading != nil || c.leaving != nil || c.replacing
 }
 
 // prover says which user has asked, where phones have passwords here. Where ok

@@ -15,6 +15,7 @@ type View struct {
 	Suite      string    `json:"suite"`               // SRTP protection profile, "" without an exchange
 	SASWords   string    `json:"sas_words"`           // three PGP words, once the exchange is confirmed
 	SASCode    string    `json:"sas_code"`            // six digits "123 456", once the exchange is confirmed
+	Rekeyings  int       `json:"rekeyings"`           // how often the keys have been replaced since
 	Trust      string    `json:"trust"`               // none, encrypted, pinned, verified, mismatch
 	Says       string    `json:"says"`                // what is known of who is at the other end, as a sentence
 	Identity   string    `json:"identity"`            // whom a signature proved to be there, "" for nobody

@@ -61,6 +61,7 @@ type Config struct {
 	Registrar     Registrar     // the zero value: phones cannot register
 	AliasList     []route.Alias // in their order; see Aliases
 	Limits        Limits
+	Calls         Calls
 	Emergency     Emergency // the zero value: no call is one; see EmergencyTarget
 	Trunks        []Trunk   // accounts at providers
 	TestAddresses bool      // sip:echo@... and sip:sas@... answer
@@ -93,8 +94,12 @@ type Peer struct {
 	Trusted bool
 }
 
-// Crypto holds what key exchanges may use, in order of preference.
-type Crypto struct{ Groups, Suites []string }
+// Crypto holds what key exchanges may use, in order of preference, and when there
+// are others within a call.
+type Crypto struct {
+	Groups, Suites []string
+	Rekey          Rekey
+}
 
 // API is where people and programs look at the calls.
 type API struct {

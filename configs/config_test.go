@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
@@ -40,6 +41,9 @@ func TestDefaults(t *testing.T) {
 	}
 	if c.Limits != (Limits{4096, 100, 30, 10, 2}) {
 		t.Errorf("limits %+v", c.Limits)
+	}
+	if c.Crypto.Rekey != (Rekey{24 * time.Hour, 0, 2 * time.Second}) || c.Calls != (Calls{30 * time.Minute, time.Minute, 0}) {
+		t.Errorf("rekey %+v, calls %+v", c.Crypto.Rekey, c.Calls)
 	}
 	if r := c.Rules; r.Inside != policy.Off || r.ListedPeers != policy.Require || r.UnknownPeers != policy.Prefer || len(r.List) != 0 {
 		t.Errorf("rules %+v", r)
@@ -77,6 +81,8 @@ policy:
 crypto:
   groups: [x25519]
   suites: [AES_CM_128_HMAC_SHA1_80, AEAD_AES_256_GCM]
+  rekey: {every: 5s, packets: 100000, min_interval: 3s}
+calls: {session: off, ask_after_silence: off, end_after_silence: 5m}
 api: {listen: "192.0.2.7:443", token_file: token}
 log: {level: debug, format: json}
 `)
@@ -93,6 +99,9 @@ log: {level: debug, format: json}
 	}
 	if c.Limits != (Limits{10, 2, 1, 3, 1000000}) {
 		t.Errorf("limits %+v", c.Limits)
+	}
+	if c.Crypto.Rekey != (Rekey{5 * time.Second, 100000, 3 * time.Second}) || c.Calls != (Calls{0, 0, 5 * time.Minute}) {
+		t.Errorf("rekey %+v, calls %+v", c.Crypto.Rekey, c.Calls)
 	}
 	if !c.Trusts("b") || c.Trusts("c") || c.Trusts("d") || c.Trusts("") {
 		t.Error("the wrong peers are trusted")

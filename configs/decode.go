@@ -21,7 +21,7 @@ var (
 // unless decode found no keys at all.
 func (d *document) decode(top value, c *Config) bool {
 	f := d.mapping(top, "listeners", "media", "routes", "peers", "policy", "crypto", "api", "log",
-		"registrar", "aliases", "emergency", "trunks", "test_addresses", "state", "records", "limits", "identity", "keyring")
+		"registrar", "aliases", "emergency", "trunks", "test_addresses", "state", "records", "limits", "calls", "identity", "keyring")
 	if f == nil {
 		return false
 	}
@@ -45,6 +45,7 @@ func (d *document) decode(top value, c *Config) bool {
 	}
 	d.emergency(f["emergency"], c)
 	d.limits(f["limits"], c)
+	c.Calls = d.calls(f["calls"])
 	for _, v := range d.elements(f, "trunks") {
 		c.Trunks = append(c.Trunks, d.trunk(v))
 	}
@@ -301,8 +302,8 @@ func (d *document) party(v value) policy.Match {
 }
 
 func (d *document) crypto(v value, c *Config) {
-	f := d.section(v, "groups", "suites")
-	c.Crypto = Crypto{slices.Clone(knownGroups), slices.Clone(commonSuites)}
+	f := d.section(v, "groups", "suites", "rekey")
+	c.Crypto = Crypto{slices.Clone(knownGroups), slices.Clone(commonSuites), d.rekey(f["rekey"])}
 	if g, ok := f["groups"]; ok {
 		c.Crypto.Groups = d.knownWords(g, knownGroups, "all of them")
 	}

@@ -70,6 +70,10 @@
 //	  calls_per_source: 30     # at once, of one address outside that is no listed peer's
 //	  requests_per_user: 10    # INVITE and REGISTER a second; what was not used for 10 seconds is saved up
 //	  requests_per_source: 2   # INVITE a second, likewise
+//	calls:                     # how it is found that somebody has left without a word
+//	  session: 30m             # 90s to 24h, or off: without a sign of life in the signalling (RFC 4028)
+//	  ask_after_silence: 1m    # 10s to 24h, or off: who should speak and does not is asked whether it is there
+//	  end_after_silence: off   # 30s to 24h, or off: and even if it answers, the call ends
 //	policy:                    # see package policy
 //	  inside: off
 //	  listed_peers: require    # or {require: verified}: see rules
@@ -100,6 +104,10 @@
 //	  groups: [x25519mlkem768, x25519] # the default: all there are
 //	  suites: [AEAD_AES_256_GCM, AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_80]
 //	                           # the default; AEAD_ARIA_256_GCM and X_AEAD_CHACHA20_POLY1305 are there to be named
+//	  rekey:                   # new keys while a call goes on; nobody hears it
+//	    every: 24h             # 3s to 168h, or off
+//	    packets: off           # or after so many, 100 to 2147483648, of both directions
+//	    min_interval: 2s       # 1s to 1h: how soon after new keys a peer may ask for others
 //	api:
 //	  listen: 127.0.0.1:5080   # the default; or off
 //	  token_file: token        # needed where listen is not loopback

@@ -95,8 +95,10 @@ type end struct {
 	mode   Mode
 	remote Remote
 	held   bool // nothing is sent to remote
-	rtp    lane
-	rtcp   lane
+	// expecting: new keys are about to come, and the peer may have them already.
+	expecting bool
+	rtp       lane
+	rtcp      lane
 
 	keys      keyring
 	numbering numbering // of what leaves here protected

@@ -17,8 +17,11 @@ const (
 	// oldKeysTime is how long packets under the keys before are heard after a
 	// rekeying.
 	oldKeysTime = 5 * time.Second
-	// maxRekeyings bounds the rekeyings of a session.
-	maxRekeyings = 1024
+	// overtaken is how much longer that is where the first packet under the new
+	// keys has overtaken some under those before.
+	overtaken = 200 * time.Millisecond
+	// maxDigests bounds how many keys of before are told again.
+	maxDigests = 2048
 )
 
 // Keys are the SRTP keys of one end: the protection profile's registered name,
@@ -54,7 +57,7 @@ type keyring struct {
 	news      bool // confirmed since the session last looked
 	callback  func()
 
-	used [][sha256.Size]byte // digests of all keys so far
+	used [][sha256.Size]byte // digests of the newest maxDigests keys
 }
 
 // keyPair is Keys ready for use. Making it takes as long as relaying some
@@ -87,10 +90,10 @@ func (p *keyPair) erase() {
 // install puts new keys into use.
 func (k *keyring) install(fresh keyPair, o ProtectOptions, now time.Duration) error {
 	prints := fresh.prints
-	if len(k.used) >= 2*maxRekeyings || prints[0] == prints[1] || slices.Contains(k.used, prints[0]) || slices.Contains(k.used, prints[1]) {
+	if prints[0] == prints[1] || slices.Contains(k.used, prints[0]) || slices.Contains(k.used, prints[1]) {
 		return ErrKeyReuse
 	}
-	k.used = append(k.used, prints[:]...)
+	k.note(prints)
 
 	if k.confirmed || k.known {
 		erase(&k.old)
@@ -112,19 +115,31 @@ func (k *keyring) install(fresh keyPair, o ProtectOptions, now time.Duration) er
 	return nil
 }
 
+// note keeps the digests of keys that come into use.
+func (k *keyring) note(prints [2][sha256.Size]byte) {
+	if len(k.used) >= maxDigests {
+		k.used = slices.Delete(k.used, 0, len(prints))
+	}
+	k.used = append(k.used, prints[:]...)
+}
+
 // authenticate gives the clear packet, written to dst, where pkt verifies
 // under the end's keys and was not seen before; the errors are those of
 // srtp.Context.
 func (k *keyring) authenticate(dst, pkt []byte, what kind, now time.Duration) ([]byte, error) {
 	clear, err := unprotect(k.recv, dst, pkt, what)
 	if err == nil {
-		k.confirm()
+		k.confirm(now)
 		return clear, nil
 	}
 	if k.old == nil || now >= k.oldTill {
 		return nil, err
 	}
-	return unprotect(k.old, dst, pkt, what)
+	clear, before := unprotect(k.old, dst, pkt, what)
+	if errors.Is(before, srtp.ErrAuth) {
+		return nil, err // a copy of what the new keys have seen, perhaps
+	}
+	return clear, before
 }
 
 func unprotect(c *srtp.Context, dst, pkt []byte, what kind) ([]byte, error) {
@@ -147,13 +162,13 @@ func (k *keyring) protect(pkt []byte, what kind) ([]byte, error) {
 func (k *keyring) rtcpIndex(pkt []byte) uint32 { return k.recv.RTCPIndex(pkt) }
 
 // confirm notes that a packet verified under the newest keys: those before it
-// are no longer needed.
-func (k *keyring) confirm() {
+// are needed only for what it has overtaken on the way.
+func (k *keyring) confirm(now time.Duration) {
 	if k.confirmed {
 		return
 	}
 	k.confirmed, k.news = true, true
-	erase(&k.old)
+	k.oldTill = min(k.oldTill, now+overtaken)
 	k.release()
 	if k.callback != nil {
 		go k.callback()

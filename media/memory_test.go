@@ -308,10 +308,70 @@ func TestOldKeysAreHeardForFiveSeconds(t *testing.T) {
 				if old := m.session.ends[B].keys.old; (old != nil) != (test.want == 1) {
 					t.Errorf("old keys kept: %v", old != nil)
 				}
-				m.far.WriteTo(far[1].seal(voice(2, 3)), m.toFar)
+				m.far.WriteTo(far[1].seal(voice(2, 5)), m.toFar)
+				m.far.WriteTo(far[0].seal(voice(2, 3)), m.toFar) // was overtaken
+				if n := len(got(m.phone)); n != 1+test.want {
+					t.Errorf("%d packets pass, want %d", n, 1+test.want)
+				}
+				time.Sleep(overtaken)
+				synctest.Wait()
 				m.far.WriteTo(far[0].seal(voice(2, 4)), m.toFar)
-				if n := len(got(m.phone)); n != 1 {
-					t.Errorf("%d packets pass, want only that under the new keys", n)
+				if n := len(got(m.phone)); n != 0 || m.session.ends[B].keys.old != nil {
+					t.Errorf("%d packets under the old keys pass once the new ones are in use", n)
+				}
+			})
+		})
+	}
+}
+
+// Media is faster than signalling: what the peer sends under keys whose last part
+// is still on its way is heard when that has come.
+func TestExpectedKeys(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		expect, give bool
+		after        time.Duration
+		heard        int
+	}{
+		"soon":      {true, false, 150 * time.Millisecond, 3},
+		"late":      {true, false, 300 * time.Millisecond, 1},
+		"given up":  {true, true, 150 * time.Millisecond, 1},
+		"forgotten": {false, false, 150 * time.Millisecond, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newInMemory(t)
+				defer m.close()
+				m.session.SetMode(A, Plain)
+				ours, theirs := newKeys(gcm256)
+				far := newFarKeys(t, theirs)
+				if err := m.session.Protect(B, ours, ProtectOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				m.far.WriteTo(far.seal(voice(2, 1)), m.toFar)
+				ours, theirs = newKeys(gcm256)
+				next := newFarKeys(t, theirs)
+				m.session.Expect(B, test.expect)
+				m.far.WriteTo(next.seal(voice(2, 3)), m.toFar)
+				m.far.WriteTo(far.seal(voice(2, 2)), m.toFar) // still heard meanwhile
+				m.far.WriteTo(next.seal(voice(2, 4)), m.toFar)
+				if n := len(got(m.phone)); n != 2 {
+					t.Errorf("%d packets pass before the keys are there, want 2", n)
+				}
+				if test.give {
+					m.session.Expect(B, false)
+				}
+				time.Sleep(test.after)
+				if err := m.session.Protect(B, ours, ProtectOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				m.far.WriteTo(next.seal(voice(2, 5)), m.toFar)
+				if n := len(got(m.phone)); n != test.heard {
+					t.Errorf("%d packets pass, want %d", n, test.heard)
+				}
+				if dropped := m.session.Stats()[B].DroppedAuth; test.expect != (dropped == 0) && name != "given up" || test.give && dropped != 2 {
+					t.Errorf("%d were counted as not verified", dropped)
 				}
 			})
 		})

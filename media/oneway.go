@@ -18,6 +18,7 @@ func (s *Session) ChangeOne(e End, k Keys) error {
 	s.do(func(now time.Duration) {
 		end := &s.ends[e]
 		if err = end.keys.changeOne(k, now); err == nil {
+			s.expireOld(e, now)
 			end.mode = Protected
 			s.resume(e, now)
 		}
@@ -27,7 +28,7 @@ func (s *Session) ChangeOne(e End, k Keys) error {
 
 // changeOne replaces the context of the direction whose key is new.
 func (k *keyring) changeOne(keys Keys, now time.Duration) error {
-	if k.send == nil || k.recv == nil || k.next != nil || len(k.used) >= 2*maxRekeyings {
+	if k.send == nil || k.recv == nil || k.next != nil {
 		return ErrKeyReuse
 	}
 	prints := [2][sha256.Size]byte{keyDigest(keys.SendKey, keys.SendSalt), keyDigest(keys.RecvKey, keys.RecvSalt)}
@@ -52,6 +53,6 @@ func (k *keyring) changeOne(keys Keys, now time.Duration) error {
 		erase(&k.send)
 		k.send = send
 	}
-	k.used = append(k.used, prints[:]...)
+	k.note(prints)
 	return nil
 }

@@ -35,6 +35,7 @@ func TestChangeOne(t *testing.T) {
 	r.one()
 	r.far(sealed)
 	r.none("a packet seen before")
+	r.now += overtaken
 	r.far(far.seal(voice(9, 4)))
 	r.none("under the old key, once the new one is in use")
 	r.phone(voice(1, 2))

@@ -54,7 +54,11 @@ func (s *Session) receiveProtected(p *port, src netip.AddrPort, pkt []byte, what
 	e := &s.ends[p.end]
 	clear, err := e.keys.authenticate(s.worker.net.buffer(), pkt, what, now)
 	if err != nil {
-		e.stats.refused(err)
+		if e.expecting && errors.Is(err, srtp.ErrAuth) {
+			e.in.keep(waitingPacket{at: now, port: p, from: src, kind: what, data: pkt})
+		} else {
+			e.stats.refused(err)
+		}
 		return
 	}
 	s.accepted(e, len(pkt), now)
@@ -73,6 +77,7 @@ func (s *Session) receiveProtected(p *port, src netip.AddrPort, pkt []byte, what
 	}
 	if e.keys.news {
 		e.keys.news = false
+		s.expireOld(p.end, now)
 		s.resume(p.end, now) // packets that waited for the confirmation
 	}
 }

@@ -43,6 +43,7 @@ func TestReleaseSendsWithoutAPacketOfItsOwn(t *testing.T) {
 	r.far(second.seal(voice(2, 3)))
 	r.one()
 	<-confirmed
+	r.now += overtaken
 	r.far(first.seal(voice(2, 4)))
 	r.none("the keys before, once the new are confirmed")
 

@@ -132,8 +132,9 @@ func (s *Session) SetMode(e End, m Mode) {
 // shown that it has the keys. Called again it rekeys: rollover counters start
 // at 0 under the new keys, SSRCs and sequence numbers go on, and packets under
 // the old keys are heard until the first one under the new keys verifies, at
-// most 5 s. Errors leave everything as it was: ErrKeyReuse, ErrClosed, or a
-// suite or key length that package srtp does not take.
+// most 5 s, and 200 ms longer those that it has overtaken. Errors leave
+// everything as it was: ErrKeyReuse, ErrClosed, or a suite or key length that
+// package srtp does not take.
 func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
 	fresh, err := newKeyPair(k)
 	if err != nil {
@@ -145,21 +146,43 @@ func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
 		if err = end.keys.install(fresh, o, now); err != nil {
 			return
 		}
-		if s.timers[e] != nil {
-			s.timers[e].Stop()
-		}
-		if end.keys.old != nil {
-			s.timers[e] = time.AfterFunc(oldKeysTime, func() {
-				s.do(func(now time.Duration) { end.keys.expire(now) })
-			})
-		}
-		end.mode = Protected
+		s.expireOld(e, now)
+		end.rtcpFrom, end.rtcpIndex = 0, 0 // indices begin anew
+		end.mode, end.expecting = Protected, false
 		s.resume(e, now)
 	})
 	if err != nil {
 		fresh.erase()
 	}
 	return err
+}
+
+// expireOld sees to it that the keys before those of now are erased in time.
+func (s *Session) expireOld(e End, now time.Duration) {
+	if s.timers[e] != nil {
+		s.timers[e].Stop()
+	}
+	keys := &s.ends[e].keys
+	if keys.old != nil {
+		s.timers[e] = time.AfterFunc(keys.oldTill-now, func() {
+			s.do(func(now time.Duration) { keys.expire(now) })
+		})
+	}
+}
+
+// Expect says whether the peer of a Protected end may send under keys that
+// this end does not have yet, as their last part is on its way and media is
+// faster than signalling: the newest 64 packets that do not verify are kept,
+// none for more than 200 ms, until Protect brings the keys.
+func (s *Session) Expect(e End, expected bool) {
+	s.do(func(time.Duration) {
+		end := &s.ends[e]
+		if end.expecting && !expected {
+			end.stats.DroppedAuth += uint64(len(end.in.packets))
+			end.in.drop()
+		}
+		end.expecting = expected
+	})
 }
 
 // Release lets an end send under keys which SendAfterConfirm holds back: the

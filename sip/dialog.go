@@ -13,7 +13,8 @@ var ErrPending = errors.New("sip: another INVITE of this dialog is pending")
 // User is told what happens in a dialog. Its methods run on the dialog's
 // queue.
 type User interface {
-	// OnProvisional: a 101 to 199 to the initial INVITE came.
+	// OnProvisional: a 101 to 199 to the initial INVITE came; Prack must follow
+	// where it is Reliable.
 	OnProvisional(res *Message)
 	// OnAnswer: the first 2xx to the initial INVITE came; Ack must follow.
 	OnAnswer(res *Message)
@@ -23,7 +24,8 @@ type User interface {
 	// OnRefused: the initial INVITE has failed for good. res is nil where no
 	// response says so; err is then ErrTimeout, ErrTransport or ErrCancelled.
 	OnRefused(res *Message, err error)
-	// OnRequest: a request within the dialog came, and must be answered.
+	// OnRequest: a request within the dialog came, and must be answered. A PRACK
+	// goes to whoever sent the response that it acknowledges.
 	OnRequest(tx *ServerTx)
 	// OnAck: the ACK of a 2xx to an INVITE came, once.
 	OnAck(ack *Message, tx *ServerTx)
@@ -66,6 +68,9 @@ type Dialog struct {
 	clients   []*clientTx
 	servers   []*ServerTx
 	prove     Prover
+
+	provisionals provisionals // callee
+	earlies      []*early     // caller, until the answer
 }
 
 // Prover answers the question for a password (401 or 407) that a request of a
@@ -317,16 +322,20 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 		}
 	}
 	in := &Incoming{Message: m, Flow: flow, stack: d.stack}
+	from, last := d.sender(m)
 	switch to := m.To().Tag(); {
 	case to == "":
 		d.receiveOutside(in)
 		return
-	case to != d.localTag, m.From().Tag() != d.peer.address.Tag():
+	case to != d.localTag, from == nil:
 		in.Reply(481, "")
 		return
 	case d.ended && d.confirmed && m.Method == "BYE":
 		in.Reply(200, "") // two BYEs cross
 		d.sendDueBye()
+		return
+	case d.ended && m.Method == "PRACK" && d.acknowledged(m) != nil:
+		in.Reply(200, "") // it crosses the final response
 		return
 	case d.ended:
 		in.Reply(481, "")
@@ -336,7 +345,7 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 		return
 	}
 	seq, _, _ := m.CSeq()
-	if d.remoteSeq != 0 && seq <= d.remoteSeq {
+	if *last != 0 && seq <= *last {
 		in.Reply(500, "CSeq out of order")
 		return
 	}
@@ -350,11 +359,18 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 			return
 		}
 	}
-	d.remoteSeq = seq
-	if m.Method == "INVITE" || m.Method == "UPDATE" {
-		d.peer.target, d.peer.translated = contactOf(m, d.peer.target), translated(m, flow)
+	var acknowledged *provisional
+	if m.Method == "PRACK" {
+		if acknowledged = d.acknowledged(m); acknowledged == nil {
+			in.Reply(481, "")
+			return
+		}
 	}
-	d.peer.flow = flow
+	*last = seq
+	if m.Method == "INVITE" || m.Method == "UPDATE" {
+		from.target, from.translated = contactOf(m, from.target), translated(m, flow)
+	}
+	from.flow = flow
 	t := d.newServerTx(flow, m)
 	if m.Method == "INVITE" {
 		t.Reply(100, "")
@@ -365,7 +381,11 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 			t.Reply(500, "")
 		}
 	}()
-	d.user.OnRequest(t)
+	if acknowledged != nil {
+		d.takePrack(acknowledged, t)
+	} else {
+		d.user.OnRequest(t)
+	}
 	fine = true
 }
 
@@ -404,6 +424,7 @@ func (d *Dialog) inviting() bool {
 // end marks the dialog over; it stays registered for late repetitions.
 func (d *Dialog) end() {
 	d.ended = true
+	d.dropProvisionals()
 	d.bound()
 	d.retire()
 }
@@ -451,6 +472,7 @@ func (d *Dialog) dropServer(t *ServerTx) {
 // discard stops every timer; the stack is closing.
 func (d *Dialog) discard() {
 	d.ended = true
+	d.dropProvisionals()
 	for _, t := range slices.Clone(d.clients) {
 		t.terminate()
 	}

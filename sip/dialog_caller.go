@@ -17,7 +17,7 @@ func (d *Dialog) onInitial(res *Message, err error) {
 			d.cancelDue = false
 			d.sendCancel()
 		}
-		if res.Status > 100 && !d.cancelled {
+		if res.Status > 100 && !d.cancelled && d.inOrder(res) {
 			d.user.OnProvisional(res)
 		}
 	case res.Status < 300:
@@ -58,6 +58,9 @@ func (d *Dialog) onInitial2xx(res *Message) {
 	}
 	d.confirmed = true
 	d.peer = p
+	if e := d.earlyOf(tag); e != nil {
+		d.remoteSeq = e.remoteSeq
+	}
 	if d.cancelled {
 		d.release(d.invite, p)
 		d.end()

@@ -142,9 +142,10 @@ func (d *Dialog) Provision(status int, reason, contentType string, body []byte, 
 
 // Answer answers the INVITE of the caller with 200, repeated until the ACK.
 func (d *Dialog) Answer(contentType string, body []byte, fields ...Field) {
-	if d.initial == nil || d.initial.Final() {
+	if d.initial == nil || d.initial.Final() || d.waitsForPrack(func() { d.Answer(contentType, body, fields...) }) {
 		return
 	}
+	d.dropProvisionals()
 	d.confirmed = true
 	d.initial.Respond(d.answer(d.initial, 200, "", contentType, body, fields))
 }

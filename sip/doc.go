@@ -22,6 +22,13 @@
 // [ServerTx] must be called on that queue, where the [User]'s methods are
 // called as well.
 //
+// # Before the answer
+//
+// Provisional responses may be reliable (RFC 3262). The callee's side sends them
+// by [Dialog.ProvisionReliably], which repeats each until its PRACK; the caller's
+// side asks [Dialog.Reliable] and follows with [Dialog.Prack]. Each fork of an
+// INVITE that has sent one is an early dialog.
+//
 // # Connections
 //
 // A dialog keeps the connection that it began on. One that is dialled over TLS

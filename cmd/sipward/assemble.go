@@ -133,6 +133,8 @@ func assemble(cfg *configs.Config, log *slog.Logger, registered func(user, conta
 			RequestsPerUser:   float64(cfg.Limits.RequestsPerUser),
 			RequestsPerSource: float64(cfg.Limits.RequestsPerSource),
 		},
+		Rekey:     b2bua.Rekey{Every: cfg.Crypto.Rekey.Every, Packets: cfg.Crypto.Rekey.Packets, MinInterval: cfg.Crypto.Rekey.MinInterval},
+		Timers:    b2bua.Timers{Session: cfg.Calls.Session, AskAfter: cfg.Calls.AskAfterSilence, EndAfter: cfg.Calls.EndAfterSilence},
 		UserAgent: "sipward", // without a version: it is told to strangers, too
 		Log:       log,
 	}

@@ -21,11 +21,11 @@ import (
 
 // firm is one of two companies with the ready-made file of configs/b2b.yaml.
 type firm struct {
-	t            *testing.T
-	dir, domain  string
-	outside, api netip.AddrPort
-	phone        *phone
-	public       []byte
+	t           *testing.T
+	dir, domain string
+	outside     netip.AddrPort
+	phone       *phone
+	public      []byte
 }
 
 func freeUDP(t *testing.T, addr string) netip.AddrPort {

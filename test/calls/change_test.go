@@ -3,7 +3,6 @@ package calls
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sipward/sipward/demo/memnet"
@@ -86,58 +85,6 @@ func TestGlareAndRefusedChangeLeaveTheCall(t *testing.T) {
 		if b, a := w.talk(10); b != 10 || a != 10 {
 			t.Errorf("bob heard %d, alice %d of 10", b, a)
 		}
-	})
-}
-
-func TestDelayedOffer(t *testing.T) {
-	t.Parallel()
-	inBubble(t, worldOptions{net: memnet.Options{Delay: 5 * time.Millisecond}}, func(t *testing.T, w *world) {
-		clear := w.tapClear()
-		w.alice.delayed = true
-		w.up()
-		if b, a := w.talk(20); b != 20 || a != 20 {
-			t.Errorf("bob heard %d, alice %d of 20", b, a)
-		}
-		va, vb := w.views()
-		if va.SASWords == "" || va.SASWords != vb.SASWords || *clear != 0 {
-			t.Errorf("%+v %+v, %d in clear", va, vb, *clear)
-		}
-	})
-}
-
-func TestEarlyMedia(t *testing.T) {
-	t.Parallel()
-	t.Run("under require it does not cross, the caller hears ringback", func(t *testing.T) {
-		t.Parallel()
-		inBubble(t, worldOptions{}, func(t *testing.T, w *world) {
-			clear := w.tapClear()
-			w.bob.early, w.bob.manual = true, true
-			w.alice.call("sip:bob@b.example")
-			w.alice.await("180")
-			w.bob.say(20, 0, 0xB2)
-			if *clear != 0 || len(w.alice.heard) != 0 {
-				t.Errorf("%d packets in clear, alice heard %d", *clear, len(w.alice.heard))
-			}
-			w.bob.do(func(d *sipDialog) { d.Answer("application/sdp", w.bob.body()) })
-			w.alice.await("answered")
-			w.bob.await("acked")
-			if b, a := w.talk(20); b < 20 || a < 20 {
-				t.Errorf("bob heard %d, alice %d of 20", b, a)
-			}
-		})
-	})
-	t.Run("a plain callee's crosses under prefer", func(t *testing.T) {
-		t.Parallel()
-		inBubble(t, worldOptions{modeA: policy.Prefer, modeB: policy.Off}, func(t *testing.T, w *world) {
-			w.bob.early, w.bob.manual = true, true
-			w.alice.call("sip:bob@b.example")
-			w.alice.await("183")
-			synctest.Wait()
-			w.bob.say(20, 0, 0xB2)
-			if len(w.alice.heard) != 20 {
-				t.Errorf("alice heard %d of 20", len(w.alice.heard))
-			}
-		})
 	})
 }
 

@@ -166,14 +166,18 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 func (w *world) close() {
 	w.t.Helper()
 	for _, h := range []*house{w.a, w.b} {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		h.proxy.Shutdown(ctx)
-		cancel()
-		h.media.Close()
+		h.close()
 	}
 	w.alice.close()
 	w.bob.close()
 	w.net.Close()
+}
+
+func (h *house) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	h.proxy.Shutdown(ctx)
+	h.media.Close()
 }
 
 type sipDialog = sip.Dialog
@@ -202,6 +206,7 @@ type phone struct {
 	manual  bool // rings without answering
 	refuse  int  // answers so
 	early   bool // 183 with SDP first
+	rel     bool // that one reliably, where the caller takes it
 	delayed bool // calls without SDP
 	body    func() []byte
 	fields  []sip.Field              // of its INVITEs
@@ -211,6 +216,8 @@ type phone struct {
 	first   func(*sip.Incoming) bool // sees requests first; true: answered
 	within  func(*sip.ServerTx) bool // sees those of dialogs first; likewise
 
+	user         sip.User // hears in its place, nil: itself
+	prack        *sip.Message
 	ack, lastReq *sip.Message
 	answer       *sip.Message
 	reinvited    *sip.Message
@@ -302,9 +309,13 @@ func (p *phone) call(to string) {
 	if p.delayed {
 		body = nil
 	}
+	var user sip.User = p
+	if p.user != nil {
+		user = p.user
+	}
 	p.queue.Post(func() {
 		d, err := p.stack.Dial(sip.Dial{Flow: p.lis.Flow(p.proxy), URI: uri, From: self, To: sip.Address{URI: uri}, ContactUser: p.name, Fields: p.fields,
-			ContentType: "application/sdp", Body: body, Queue: &p.queue, User: p})
+			ContentType: "application/sdp", Body: body, Queue: &p.queue, User: user})
 		if err != nil {
 			p.t.Error(err)
 		}
@@ -356,6 +367,8 @@ func (p *phone) incoming(in *sip.Incoming) {
 		case p.refuse != 0:
 			d.Refuse(p.refuse, p.phrase, p.answers...)
 			return
+		case p.early && p.rel && d.Takes100rel():
+			d.ProvisionReliably(183, "", "application/sdp", p.body(), p.pracked)
 		case p.early:
 			d.Provision(183, "", "application/sdp", p.body())
 		default:
@@ -367,14 +380,40 @@ func (p *phone) incoming(in *sip.Incoming) {
 	})
 }
 
+// pracked: the PRACK of its reliable 183.
+func (p *phone) pracked(tx *sip.ServerTx) {
+	if tx == nil {
+		p.dialog.Refuse(504, "")
+		p.event("no prack")
+		return
+	}
+	p.prack = tx.Request
+	p.learn(tx.Request)
+	tx.Reply(200, "")
+	p.event("pracked")
+}
+
 func (p *phone) OnProvisional(res *sip.Message) {
 	p.learn(res)
+	if p.dialog.Reliable(res) {
+		var body []byte
+		if p.delayed && len(res.Body) > 0 {
+			body = p.body()
+		}
+		p.dialog.Prack(res, "application/sdp", body, func(res *sip.Message, err error) {
+			if err == nil {
+				p.event(fmt.Sprintf("prack %d", res.Status))
+			}
+		})
+		p.event(fmt.Sprintf("reliable %d", res.Status))
+		return
+	}
 	p.event(fmt.Sprintf("%d", res.Status))
 }
 func (p *phone) OnAnswer(res *sip.Message) {
 	p.learn(res)
 	p.answer = res
-	if p.delayed {
+	if p.delayed && len(res.Body) > 0 {
 		p.dialog.Ack(res, "application/sdp", p.body())
 	} else {
 		p.dialog.Ack(res, "", nil)

@@ -3,6 +3,7 @@
 //
 //	baresip ── sipward ══ the wire ══ sipward ── baresip
 //	SIPp    ── sipward ══ the wire ══ sipward ── baresip
+//	SIPp, baresip ── sipward ══ the wire ══ sipward ── SIPp, which speaks before it answers
 //	baresip ── sipward ══ Kamailio, rtpengine ══ sipward ── baresip
 //	baresip ── sipward ── baresip
 //	baresip ── sipward ══ its own far end, the test addresses
