@@ -22,14 +22,14 @@ type Which func(*sip.Message) bool
 // Invites are INVITE requests.
 func Invites(m *sip.Message) bool { return m.Method == "INVITE" }
 
-// Answers are 2xx of INVITE, repetitions included.
+// Answers are 2xx and reliable 1xx (RFC 3262) of INVITE, repetitions included.
 func Answers(m *sip.Message) bool {
 	_, method, _ := m.CSeq()
-	return m.Status/100 == 2 && method == "INVITE"
+	return method == "INVITE" && (m.Status/100 == 2 || m.Status/100 == 1 && m.Has("RSeq"))
 }
 
-// Acks are ACK requests.
-func Acks(m *sip.Message) bool { return m.Method == "ACK" }
+// Acks are ACK requests, and PRACK, which acknowledges a reliable 1xx.
+func Acks(m *sip.Message) bool { return m.Method == "ACK" || m.Method == "PRACK" }
 
 // Byes are BYE requests.
 func Byes(m *sip.Message) bool { return m.Method == "BYE" }

@@ -73,7 +73,7 @@ var attacked = []mutant{
 		if err != nil {
 			return append(dst, pkt...), nil
 		}
-		k.confirm()
+		k.confirm(now)
 		return clear, nil`,
 		"changes AVP to SAVP and SAVP to AVP", "replaces the callee's share alone", "changes the suite of the answer, unsigned", "replays an old 200, unsigned"),
 	attack("one dh-resp in a dialog", "b2bua/exchange.go", "answeredAgain", ``,
