@@ -23,8 +23,8 @@ demo: ## Two phones, two sipwards, a wiretap and a man in the middle, in one pro
 test: ## All tests that need nothing but Go
 	$(GO) test ./...
 
-interop: ## Calls between real phones: baresip, linphone and SIPp, with a capture between them
-	$(GO) test -tags interop -count=1 -timeout 4m ./test/interop
+interop: ## Calls between real phones: baresip, linphone and SIPp, with a capture between them; writes docs/interop.md
+	$(GO) test -tags interop -count=1 -timeout 4m ./test/interop -write
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi

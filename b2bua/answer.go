@@ -98,6 +98,7 @@ func (c *Call) agreedOn(res *sip.Message, fin string) {
 // answerCaller sends the 200 on the A leg, for that of the B leg.
 func (c *Call) answerCaller(res *sip.Message, out *sdp.Session) {
 	if t := c.waits(); t != nil {
+		c.emit("call-changed")
 		t.answered(out)
 		return
 	}

@@ -19,7 +19,7 @@ import (
 // State is where a call stands.
 type State string
 
-// A call goes down this list; it may leave for Ended from anywhere.
+// A call goes down this list; callMoves has the whole of it.
 const (
 	Routing     State = "routing"     // looking up where it goes
 	Calling     State = "calling"     // INVITE sent on the B leg
@@ -91,6 +91,8 @@ type Call struct {
 	leaver   *Leg            // on which it came
 	parting  *time.Timer     // for its answer, or for one with the password that the far end has asked for
 
+	noted noted // for note
+
 	view atomic.Pointer[View]
 	live atomic.Pointer[[]*media.Session] // for the counters of a view
 }
@@ -134,6 +136,7 @@ type Leg struct {
 	move      legMove
 	rekey     rekeying
 	session   sessionTimer
+	noted     noted // for note
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {

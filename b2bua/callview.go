@@ -10,6 +10,7 @@ import (
 
 // publishView stores what the call looks like now.
 func (c *Call) publishView() {
+	c.note()
 	v := &View{ID: c.id, From: c.invite.From().URI.AOR(), To: c.called(), State: string(c.state), Protection: c.protection,
 		Trust: c.trust, Reason: c.reason, Started: c.started, Legs: make([]LegView, 0, 2)}
 	known := c.viewed().verdict
@@ -37,7 +38,7 @@ func (c *Call) publishView() {
 		if l.dialog != nil {
 			v.callIDs[i] = l.dialog.CallID()
 		}
-		v.Legs = append(v.Legs, LegView{Side: string(l.side), Peer: l.remote})
+		v.Legs = append(v.Legs, LegView{Side: string(l.side), Peer: l.remote, Keys: l.noted.keys})
 		if x := l.exchange; x != nil && c.protection != "none" {
 			v.Group, v.Suite = x.Group(), x.Suite().Name
 			if octets, ok := l.ourSAS(); ok {
@@ -66,7 +67,7 @@ func (c *Call) emit(kind string) {
 }
 
 func (c *Call) changed(s State) {
-	if c.state != s {
+	if c.state != s && c.state != Ended { // nothing brings a call back
 		c.state = s
 		if s == Established {
 			c.keepOpen()

@@ -288,6 +288,7 @@ func (c *Call) secure(l *Leg) error {
 		l.protect = true
 		x.Started(time.Now())
 		x.Held(time.Now(), c.held)
+		c.note()
 		c.tick(l, x)
 	}
 	return nil

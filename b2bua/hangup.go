@@ -160,6 +160,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.closeMedia()
 	c.eraseExchange(c.a)
 	c.eraseExchange(c.b)
+	c.note()
 	c.view.Store(&last)
 	c.live.Store(nil)
 	if c.early == nil || !c.early.resp {

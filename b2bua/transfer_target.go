@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sipward/sipward/policy"
@@ -145,6 +146,13 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 	}
 	c.reason = c.decision.Reason
 	c.emit("call-changed")
+	if answerer == t.stays && holds(answer) {
+		// Who stays was asked by an offer of the target's and answered that with its
+		// hold, of which the target has not heard.
+		seat := c.other(t.stays)
+		seat.move.since = time.Now()
+		c.renew(seat)
+	}
 
 	// The transferor hears of it, and then leaves, or is sent away.
 	before.reason = "transferred to " + c.party(c.other(t.stays)).URI.AOR()
@@ -157,6 +165,11 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 	}
 	t.timer = time.AfterFunc(lingers, func() { before.queue.Post(end) })
 	t.note.last(200, "")
+}
+
+// holds says whether a description wants less than speech both ways.
+func holds(s *sdp.Session) bool {
+	return slices.ContainsFunc(s.Media(), func(m sdp.Media) bool { return m.Port != 0 && (m.Direction != "sendrecv" || m.Held()) })
 }
 
 // failed ends a transfer that has not come about: the call goes on as before.

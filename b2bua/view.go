@@ -34,16 +34,17 @@ type View struct {
 // LegView is one side of a call. Counters are packets and octets of RTP and
 // RTCP since the leg's media began.
 type LegView struct {
-	Side          string `json:"side"`  // inside or outside
-	Peer          string `json:"peer"`  // signalling address ip:port of the other end
-	Media         string `json:"media"` // own media address ip:port of the first m-line
-	PacketsIn     uint64 `json:"packets_in"`
-	PacketsOut    uint64 `json:"packets_out"`
-	Lost          uint64 `json:"lost"`
-	DroppedAuth   uint64 `json:"dropped_auth"`
-	DroppedReplay uint64 `json:"dropped_replay"`
-	DroppedSource uint64 `json:"dropped_source"`
-	Bytes         uint64 `json:"bytes"`
+	Side          string   `json:"side"`  // inside or outside
+	Peer          string   `json:"peer"`  // signalling address ip:port of the other end
+	Media         string   `json:"media"` // own media address ip:port of the first m-line
+	Keys          KeyState `json:"keys"`  // of the exchange on this leg, see KeyState
+	PacketsIn     uint64   `json:"packets_in"`
+	PacketsOut    uint64   `json:"packets_out"`
+	Lost          uint64   `json:"lost"`
+	DroppedAuth   uint64   `json:"dropped_auth"`
+	DroppedReplay uint64   `json:"dropped_replay"`
+	DroppedSource uint64   `json:"dropped_source"`
+	Bytes         uint64   `json:"bytes"`
 }
 
 // Event says that a call changed. Type is one of call-started, call-changed,

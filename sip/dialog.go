@@ -137,7 +137,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 		req.Set("Max-Forwards", strconv.Itoa(o.MaxForwards))
 	}
 	req.Add("Contact", "<"+d.contact().String()+">")
-	req.Fields = append(req.Fields, o.Fields...)
+	req.addAll(o.Fields)
 	req.SetBody(o.ContentType, o.Body)
 	d.invite = d.newClientTx(req, branch, o.Flow, d.onInitial)
 	return d, nil

@@ -158,7 +158,7 @@ func (d *Dialog) AnswerTo(t *ServerTx, contentType string, body []byte, fields .
 func (d *Dialog) answer(t *ServerTx, status int, reason, contentType string, body []byte, fields []Field) *Message {
 	res := NewResponse(t.Request, status, reason, d.localTag)
 	res.Add("Contact", "<"+d.contact().String()+">")
-	res.Fields = append(res.Fields, fields...)
+	res.addAll(fields)
 	res.SetBody(contentType, body)
 	return res
 }

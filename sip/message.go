@@ -61,6 +61,22 @@ func (m *Message) Add(name, value string) {
 	m.Fields = append(m.Fields, Field{name, value})
 }
 
+// addAll appends fields, with all option tags in one Supported field: some user
+// agents read the first of several only.
+func (m *Message) addAll(fields []Field) {
+	supported := -1
+	for _, f := range fields {
+		if f.Name == "Supported" {
+			if supported >= 0 {
+				m.Fields[supported].Value += ", " + f.Value
+				continue
+			}
+			supported = len(m.Fields)
+		}
+		m.Fields = append(m.Fields, f)
+	}
+}
+
 // Set replaces the first field of that name and removes the others; without
 // one it appends.
 func (m *Message) Set(name, value string) {

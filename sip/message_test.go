@@ -354,3 +354,14 @@ func TestValidation(t *testing.T) {
 		t.Error("a response with two Vias passed")
 	}
 }
+
+// Some user agents read the first of several Supported fields only.
+func TestOneSupportedField(t *testing.T) {
+	t.Parallel()
+	m := &Message{Method: "INVITE"}
+	m.addAll([]Field{{"Supported", "timer"}, {"Session-Expires", "1800"}, {"Supported", "dh-srtp, 100rel"}, {"Require", "a"}, {"Require", "b"}})
+	want := []Field{{"Supported", "timer, dh-srtp, 100rel"}, {"Session-Expires", "1800"}, {"Require", "a"}, {"Require", "b"}}
+	if !slices.Equal(m.Fields, want) {
+		t.Errorf("%v, want %v", m.Fields, want)
+	}
+}

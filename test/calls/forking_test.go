@@ -235,10 +235,10 @@ func TestLostForkIsNoStrippedPath(t *testing.T) {
 		w.bob.await("bye")
 		time.Sleep(time.Minute)
 
-		w.bob.refuse = 480
-		w.chris.manual = false
+		w.bob.manual, w.chris.manual = true, false // the proxy passes the first final answer on
 		w.alice.call("sip:bob@b.example")
 		w.chris.await("acked")
+		w.bob.do(func(d *sipDialog) { d.Refuse(480, "") })
 		time.Sleep(2 * time.Second)
 		if v := w.c.proxy.Calls(); len(v) != 1 || v[0].Protection != "srtp" {
 			t.Errorf("%+v", v)

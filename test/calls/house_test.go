@@ -91,11 +91,35 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	return w
 }
 
+// testLog is a log that makes the test fail where sipward finds a mistake of its
+// own: a handler that panicked, a call that changed as none may.
 func testLog(t *testing.T) *slog.Logger {
 	if os.Getenv("SIPWARD_TEST_LOG") == "" {
-		return slog.New(slog.NewTextHandler(io.Discard, nil))
+		return slog.New(mistakes{t, slog.NewTextHandler(io.Discard, nil)})
 	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(mistakes{t, slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})})
+}
+
+type mistakes struct {
+	t *testing.T
+	slog.Handler
+}
+
+func (m mistakes) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "internal error") {
+		var attrs []string
+		r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a.String()); return true })
+		m.t.Errorf("%s: %v", r.Message, attrs)
+	}
+	return m.Handler.Handle(ctx, r)
+}
+
+func (m mistakes) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return mistakes{m.t, m.Handler.WithAttrs(attrs)}
+}
+
+func (m mistakes) WithGroup(name string) slog.Handler {
+	return mistakes{m.t, m.Handler.WithGroup(name)}
 }
 
 func (w *world) listen(ap netip.AddrPort) net.PacketConn {

@@ -450,7 +450,8 @@ func TestRekeyHybridGroup(t *testing.T) {
 			if va.Group != keyexchange.GroupX25519MLKEM768 || va.SASWords == "" || va.SASWords != before.SASWords || vb.SASWords != before.SASWords || unheard(va, vb) != 0 {
 				t.Errorf("%+v\n%+v", va, vb)
 			}
-			if va.Rekeyings < 10 || va.Rekeyings != vb.Rekeyings {
+			// One may be between its end's confirmation and the other's.
+			if d := int(va.Rekeyings) - int(vb.Rekeyings); va.Rekeyings < 10 || d < -1 || d > 1 {
 				t.Errorf("%d and %d rekeyings", va.Rekeyings, vb.Rekeyings)
 			}
 		})

@@ -110,6 +110,38 @@ func (w *world) hear(one, other *phone) {
 	}
 }
 
+// Who holds the call while it is transferred holds its new party too, and that
+// party is told of it.
+func TestTransferOfWhoHolds(t *testing.T) {
+	t.Parallel()
+	inBubble(t, withColleagues(worldOptions{net: memnet.Options{Delay: 5 * time.Millisecond}}), func(t *testing.T, w *world) {
+		carol := w.phone("carol", carolPhone, insideA)
+		defer carol.close()
+		w.alice.refers()
+		w.up()
+		body := w.bob.body()
+		held := strings.Replace(string(body), "a=sendrecv", "a=sendonly", 1)
+		w.bob.body = func() []byte { return []byte(held) }
+		if got := w.bob.reinvite(held); got != "200" {
+			t.Fatalf("hold: %s", got)
+		}
+		w.alice.await("reinvited")
+		if got := w.alice.refer("<sip:carol@a.example>"); got != "202" {
+			t.Fatalf("REFER: %s", got)
+		}
+		w.alice.await("bye")
+		carol.await("reinvited")
+		if !strings.Contains(string(carol.reinvited.Body), "a=sendonly") {
+			t.Errorf("carol does not know that she is held:\n%s", carol.reinvited.Body)
+		}
+		w.bob.body = func() []byte { return body }
+		if got := w.bob.reinvite(string(body)); got != "200" {
+			t.Fatalf("resume: %s", got)
+		}
+		w.hear(w.bob, carol)
+	})
+}
+
 // The phone that has called transfers the person it called to a colleague.
 func TestBlindTransfer(t *testing.T) {
 	t.Parallel()

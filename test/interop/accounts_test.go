@@ -49,6 +49,11 @@ func TestAccounts(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			shows(t, "registers elsewhere, through sipward", "baresip", "Kamailio")
+			shows(t, "is called and calls by name", "Kamailio")
+			if c.relayed {
+				shows(t, "relays the protected media", "rtpengine")
+			}
 			testAccounts(t, c.relayed)
 		})
 	}

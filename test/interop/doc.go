@@ -24,6 +24,10 @@
 // module), iproute2 and iptables. What is missing fails the run, and the message
 // names it.
 //
+// What a test shows with which program it declares; together they are the table of
+// docs/interop.md. make interop writes it, a run without -write fails where it says
+// something else, and a run of single tests leaves it alone.
+//
 //	make interop
 //	go test -tags interop -count=1 ./test/interop
 //	SIPWARD_BIN=/usr/local/bin/sipward go test -tags interop -count=1 ./test/interop

@@ -20,6 +20,7 @@ const firstTimeLimit = 2 * time.Minute
 // what the program prints.
 func TestFirstTime(t *testing.T) {
 	t.Parallel()
+	shows(t, "echo and sas test addresses", "baresip")
 	begun := time.Now()
 	bin, how := sipwardBin, "SIPWARD_BIN"
 	if os.Getenv("SIPWARD_BIN") == "" {

@@ -149,7 +149,7 @@ func (p *linphone) awaitRegistered() {
 
 func (p *linphone) tell(command, params string) {
 	p.t.Helper()
-	words, ok := map[string]string{"dial": "call " + params, "accept": "answer", "hangup": "terminate"}[command]
+	words, ok := map[string]string{"dial": "call " + params, "accept": "answer", "hangup": "terminate", "hold": "pause", "resume": "resume"}[command]
 	if !ok {
 		p.t.Fatalf("%s does not know how to %s", p.name, command)
 	}

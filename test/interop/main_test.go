@@ -32,7 +32,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "interop: SIPWARD_BIN:", err)
 			return 1
 		}
-		return m.Run()
+		return tests(m)
 	}
 	dir, err := os.MkdirTemp("", "interop")
 	if err != nil {
@@ -47,7 +47,20 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "interop: building sipward:", err)
 		return 1
 	}
-	return m.Run()
+	return tests(m)
+}
+
+// tests runs them, and holds the table of the documentation against the results.
+func tests(m *testing.M) int {
+	status := m.Run()
+	if status != 0 || !whole() {
+		return status
+	}
+	if err := judgeTable(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	return 0
 }
 
 // complete says whether every program that the tests start is there and may do

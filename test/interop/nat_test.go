@@ -70,6 +70,7 @@ log: {level: debug, format: json}
 // there, and calls somebody directly.
 func TestBehindNAT(t *testing.T) {
 	t.Parallel()
+	shows(t, "calls through a router with NAT", "baresip", "Kamailio")
 	h := newHome(t, routerForgets)
 	provider := startKamailioIn(h.internet, t, providerHost, 5060, "")
 	branchPorts := newSipwardPorts(t)

@@ -63,6 +63,14 @@ log: {level: debug, format: json}
 // TestOffices is a day of two offices whose phones register with their sipwards.
 func TestOffices(t *testing.T) {
 	t.Parallel()
+	shows(t, "registers with sipward", "baresip", "linphone")
+	shows(t, "is called and calls by name", "baresip", "linphone")
+	shows(t, "calls by number", "baresip", "linphone")
+	shows(t, "rings beside other phones of the user", "baresip", "linphone")
+	shows(t, "protected call, in clear on its own leg", "baresip", "linphone")
+	shows(t, "SIP over UDP", "baresip", "linphone")
+	shows(t, "hold and resume", "linphone")
+	shows(t, "a wrong password is refused", "baresip")
 	w := newWire()
 	north := office{domain: "north.example", outside: w.a, ports: newSipwardPorts(t),
 		passwords: map[string]string{"alice": "alices-secret", "amy": "amys-secret"}, numbers: map[string]string{"202": "sip:bob@south.example"}}
@@ -106,11 +114,12 @@ func TestOffices(t *testing.T) {
 		from, to       *sipward
 		dialled, shown string
 		also           softphone // rings too, and stops when the callee has answered
+		held           bool      // for a while, by the caller
 	}{
-		{"Alice to Bob, by name", alice, desk, n, s, "sip:bob@south.example", "sip:bob@south.example", mobile},
-		{"Alice to Bob, by number", alice, mobile, n, s, "202", "sip:202@north.example", desk},
-		{"Bob to Amy, by name", desk, amy, s, n, "sip:amy@north.example", "sip:amy@north.example", nil},
-		{"Bob to Alice, by number", mobile, alice, s, n, "101", "sip:101@south.example", nil},
+		{"Alice to Bob, by name", alice, desk, n, s, "sip:bob@south.example", "sip:bob@south.example", mobile, false},
+		{"Alice to Bob, by number", alice, mobile, n, s, "202", "sip:202@north.example", desk, false},
+		{"Bob to Amy, by name", desk, amy, s, n, "sip:amy@north.example", "sip:amy@north.example", nil, false},
+		{"Bob to Alice, by number", mobile, alice, s, n, "101", "sip:101@south.example", nil, true},
 	} {
 		c.caller.tell("dial", c.dialled)
 		c.callee.hears(incoming)
@@ -133,6 +142,13 @@ func TestOffices(t *testing.T) {
 			t.Errorf("%s: shown as %s to %s, and %s", c.name, out.Direction, out.To, in.Direction)
 		}
 		awaitTalk(t, shortTalk, n, s)
+		if c.held {
+			// linphone sends silence to whom it holds; the other phone sends nothing.
+			hold(t, c.caller, func() leg { return c.to.call().Legs[1] }, c.from, c.to)
+			if again := c.from.call(); again.SASWords != out.SASWords {
+				t.Errorf("%s: after the hold the words are %q, before it %q", c.name, again.SASWords, out.SASWords)
+			}
+		}
 		t.Logf("%s: %s to %s, there %s to %s: %s", c.name, out.From, out.To, in.From, in.To, out.SASWords)
 		c.caller.tell("hangup", "")
 		c.caller.hears(closed)

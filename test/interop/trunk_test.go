@@ -56,6 +56,7 @@ var hashedURI = regexp.MustCompile(`(?m)^(Proxy-)?Authorization: .*uri="[^"]*"`)
 // one, whose calls are led by the number. The exchange passes through the provider.
 func TestTrunk(t *testing.T) {
 	t.Parallel()
+	shows(t, "behind one account of sipward's (trunk)", "baresip", "Kamailio")
 	w, provider := newWire(), newWire().a
 	k := startKamailio(t, provider, "")
 	office, gate := startTrunk(t, w.a, k), startGate(t, "Bob's sipward", w.b, k)
