@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sipward/sipward/sip"
 )
@@ -73,7 +74,27 @@ func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
 		c.refuse(487, "", "hung up before the answer")
 		return
 	}
-	c.finish("", c.whyEnded(tx.Request, l)...)
+	c.finish(c.cutShort(l, tx.Request), c.whyEnded(tx.Request, l)...)
+}
+
+// cutShort is what the record says where the far end outside has found the exchange
+// at fault before it was confirmed here: the sentence that came with its BYE
+// (protocol section 7). "" where it has simply hung up.
+func (c *Call) cutShort(l *Leg, bye *sip.Message) string {
+	reason := bye.Get("Reason")
+	if c.protection != "negotiating" && c.protection != "failed" || l.side != policyOutside || len(reason) > maxCarriedField || !strings.HasPrefix(reason, "SIP;cause=488") {
+		return ""
+	}
+	c.protection = "failed"
+	_, text, _ := strings.Cut(reason, `text="`)
+	text, _, _ = strings.Cut(text, `"`)
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, text)
+	return "ended by the other side: " + text
 }
 
 // bye says BYE on one leg and keeps Shutdown waiting for its answer.
@@ -99,6 +120,9 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	}
 	if why != "" {
 		c.reason = why
+	}
+	if c.protection == "negotiating" {
+		c.protection = "none" // no keys were agreed, and nothing was wrong with them
 	}
 	if c.leaving != nil {
 		c.leaving.Reply(200, "")

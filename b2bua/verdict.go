@@ -129,6 +129,7 @@ func (c *Call) fitness(l *Leg) string {
 	v, _ := c.judge(l, trust.Confirmed)
 	if sentence := c.unfit(v); sentence != "" {
 		c.rate(l, v)
+		c.protection = "failed"
 		return sentence
 	}
 	if v.Word == trust.Mismatch {

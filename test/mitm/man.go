@@ -1,0 +1,123 @@
+package mitm
+
+import (
+	"bytes"
+	"net/netip"
+	"sync"
+
+	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/sip"
+)
+
+// Man is a man in the middle. His methods may be called from any goroutine.
+type Man struct {
+	net  *memnet.Network
+	a, b netip.Addr
+
+	mu      sync.Mutex
+	orders  []order
+	kept    []*sip.Message
+	touched int
+	forks   int // that he has begun
+	deceit  *deceit
+	way     [2]way // of media between the houses, by who sends
+	speech  map[[sample]byte]bool
+	clear   int
+}
+
+// order is a change of some messages.
+type order struct {
+	which  Which
+	change Change
+}
+
+// way is between which sockets media last crossed.
+type way struct{ from, to netip.AddrPort }
+
+// New puts him between two houses, of which these are the outside addresses. He
+// takes the network's rule; it has none beside him.
+func New(net *memnet.Network, a, b netip.Addr) *Man {
+	m := &Man{net: net, a: a, b: b, speech: make(map[[sample]byte]bool)}
+	net.Tap(m.listen)
+	net.SetRule(m.judge)
+	return m
+}
+
+// On has him make changes to the messages of a kind, one after the other and
+// behind those that were asked for before. They run while he is at work: a change
+// must not call his methods, but may start a goroutine that does.
+func (m *Man) On(which Which, changes ...Change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range changes {
+		m.orders = append(m.orders, order{which, c})
+	}
+}
+
+// Kept gives the messages of a kind that came to him, as they came, oldest first.
+func (m *Man) Kept(which Which) (out []*sip.Message) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range m.kept {
+		if which(k) {
+			out = append(out, k.Clone())
+		}
+	}
+	return out
+}
+
+// Touched counts the messages that went on otherwise than they came, or not at all,
+// and those that he wrote himself.
+func (m *Man) Touched() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.touched
+}
+
+// Send puts a message of his own on the wire, from one socket's address to another.
+func (m *Man) Send(from, to netip.AddrPort, msg *sip.Message) error {
+	m.mu.Lock()
+	m.touched++
+	m.mu.Unlock()
+	return m.net.Inject(from, to, msg.Bytes())
+}
+
+// judge is the rule of the network.
+func (m *Man) judge(from, to netip.AddrPort, b []byte) memnet.Verdict {
+	if !m.crosses(from, to) {
+		return memnet.Verdict{}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !isSIP(b) {
+		return m.media(from, to, b)
+	}
+	msg, err := sip.Parse(bytes.Clone(b))
+	if err != nil {
+		return memnet.Verdict{}
+	}
+	m.kept = append(m.kept, msg.Clone())
+	before := msg.Bytes()
+	for _, o := range m.orders {
+		if !o.which(msg) {
+			continue
+		}
+		if msg = o.change(msg); msg == nil {
+			m.touched++
+			return memnet.Verdict{Drop: true}
+		}
+	}
+	after := msg.Bytes()
+	if bytes.Equal(before, after) {
+		return memnet.Verdict{}
+	}
+	m.touched++
+	return memnet.Verdict{Payload: after}
+}
+
+func (m *Man) crosses(from, to netip.AddrPort) bool {
+	f, t := from.Addr(), to.Addr()
+	return f == m.a && t == m.b || f == m.b && t == m.a
+}
+
+func isSIP(b []byte) bool { return bytes.Contains(b[:min(len(b), 400)], []byte("SIP/2.0")) }
