@@ -73,7 +73,9 @@ func (p *phone) post(m *sip.Message) *sip.Message {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return <-answer
+	res := <-answer
+	synctest.Wait() // what other phones got of it is written down
+	return res
 }
 
 // takes makes a phone answer requests of one method; what it got is returned.
