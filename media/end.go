@@ -101,7 +101,7 @@ type end struct {
 	rtcp      lane
 
 	keys      keyring
-	numbering numbering // of what leaves here protected
+	numbering *numbering // of what leaves here protected; nil: nothing has yet
 	arrivals  arrivals
 	rtcpFrom  uint32 // SSRC of the newest RTCP packet
 	rtcpIndex uint32 // and its SRTCP index

@@ -29,7 +29,6 @@ func newSession(e *Engine, w *worker) *Session {
 		}
 		s.ends[i].rtp.port = &s.ports[i][0]
 		s.ends[i].rtcp.port = &s.ports[i][1]
-		s.ends[i].numbering = newNumbering()
 	}
 	return s
 }
@@ -145,6 +144,9 @@ func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
 		end := &s.ends[e]
 		if err = end.keys.install(fresh, o, now); err != nil {
 			return
+		}
+		if end.numbering == nil {
+			end.numbering = newNumbering()
 		}
 		s.expireOld(e, now)
 		end.rtcpFrom, end.rtcpIndex = 0, 0 // indices begin anew
