@@ -25,6 +25,7 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 	}
 	if c.ringing != nil {
 		c.ringing.Stop()
+		c.ringing = nil
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
 	c.p.proved(c, c.b)
@@ -191,8 +192,16 @@ func (c *Call) securedStands() {
 func (c *Call) stands() {
 	c.p.proved(c, c.a)
 	c.stood = time.Now()
+	c.packDescriptions()
 	c.changed(Established)
 	c.renewMoved()
+}
+
+// packDescriptions makes small what both far ends said: most calls never look at
+// it again.
+func (c *Call) packDescriptions() {
+	c.a.described.Pack()
+	c.b.described.Pack()
 }
 
 // answerFromAck takes the answer of a delayed offer out of the ACK and sends

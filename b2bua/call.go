@@ -109,14 +109,15 @@ type Leg struct {
 	flow   sip.Flow // where its INVITE went
 	uri    sip.URI  // the Request-URI of its INVITE
 	routes []string // Route set of its INVITE
-	proved bool     // the INVITE answers a challenge
 	remote string   // signalling address, for views
 
-	dialled  bool         // this side has called it
-	open     bool         // and its route lets led calls leave at an account's cost
-	moved    bool         // its party was led to another one: descriptions go on where the last one stopped
-	standin  bool         // holds the place of somebody whom a transfer may bring: no media crosses
-	heard    *sdp.Session // the newest that went to it
+	proved   bool       // the INVITE answers a challenge
+	dialled  bool       // this side has called it
+	open     bool       // and its route lets led calls leave at an account's cost
+	moved    bool       // its party was led to another one: descriptions go on where the last one stopped
+	standin  bool       // holds the place of somebody whom a transfer may bring: no media crosses
+	finned   bool       // responder: a PRACK has brought dh-fin
+	heard    *lastHeard // the newest description that went to it
 	exchange *keyexchange.Exchange
 	resp     string      // responder: the value of dh-resp
 	sigs     []string    // own values of dh-sig, beside dh-resp or dh-fin
@@ -127,7 +128,6 @@ type Leg struct {
 	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker   *time.Timer // of the exchange's confirmation
 	opened   string      // initiator: To tag of the dialog whose reliable 1xx dh-resp was taken from
-	finned   bool        // responder: a PRACK has brought dh-fin
 	tagHeard string      // To tag of the first response of its INVITE
 	letClose func()      // ends the keep-alives towards the far end
 
@@ -200,7 +200,10 @@ func (c *Call) seek() {
 		go func() {
 			hops, err := route.Resolve(ctx, c.p.o.Lookup, c.target)
 			cancel()
-			c.queue.Post(func() { c.resolved(hops, err) })
+			c.queue.Post(func() {
+				c.cancel = nil
+				c.resolved(hops, err)
+			})
 		}()
 		return
 	}

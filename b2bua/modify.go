@@ -185,6 +185,7 @@ func (c *Call) apply(answer *sdp.Session, answerer *Leg) bool {
 			}
 		}
 	}
+	c.packDescriptions()
 	c.emit("call-changed")
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
@@ -90,7 +91,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 			c.relays[i].offerSDES(out, i, to)
 		}
 	}
-	to.heard = out
+	to.heard = heardIn(out)
 	return out, nil
 }
 
@@ -125,11 +126,27 @@ func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
 	if to.moved && to.heard != nil {
 		// The session that this leg knows goes on (RFC 3264 section 8), whoever
 		// describes it now.
-		if user, id, version, ok := to.heard.Origin(); ok {
-			r.OriginUser, r.SessionID, r.SessionVersion = user, id, sdp.After(version)
+		if h := to.heard; h.id != "" {
+			r.OriginUser, r.SessionID, r.SessionVersion = h.user, h.id, sdp.After(h.version)
 		}
 	}
 	return r
+}
+
+// lastHeard is what must be known of a description that went to a leg: which session
+// it is (RFC 8866 section 5.2) and how many m-lines it has, as the next may not
+// have fewer (RFC 3264 section 8).
+type lastHeard struct {
+	user, id, version string // id is "" where it has no whole o= line
+	media             int
+}
+
+func heardIn(s *sdp.Session) *lastHeard {
+	t := &lastHeard{media: len(s.Media())}
+	if user, id, version, ok := s.Origin(); ok {
+		t.user, t.id, t.version = strings.Clone(user), strings.Clone(id), strings.Clone(version)
+	}
+	return t
 }
 
 func anyOpen(lines []sdp.Media) bool {
@@ -187,7 +204,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 			return nil, err
 		}
 	}
-	to.heard = out
+	to.heard = heardIn(out)
 	return out, nil
 }
 

@@ -83,7 +83,7 @@ func (c *Call) takeOver(in *sip.Incoming, l *listener, seat *Leg, offer *sdp.Ses
 		pair := c.pairOf(x, far, seat == c.a)
 		heard := far.heard
 		out, err := pair.rewriteOffer(offer, x, far)
-		if err == nil && (heard == nil || len(out.Media()) < len(heard.Media())) {
+		if err == nil && (heard == nil || len(out.Media()) < heard.media) {
 			err = errAnswerForm
 		}
 		back := func(status int) {
