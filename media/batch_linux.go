@@ -58,7 +58,7 @@ func (b *inbox) want(fd int) {
 func (b *inbox) take() {
 	n := b.count
 	b.count = 0
-	if n < ringFrom || b.ring == nil {
+	if !b.ring.carries(n) {
 		for i := range n {
 			b.got[i] = b.readOne(i)
 		}
@@ -151,7 +151,7 @@ func (b *outbox) add(s *epollSocket, pkt []byte) {
 
 // flush sends what was queued. What the system refuses is lost, as on any wire.
 func (b *outbox) flush() {
-	if b.count < ringFrom || b.ring == nil {
+	if !b.ring.carries(b.count) {
 		b.sendRuns()
 	} else {
 		for i := range b.count {

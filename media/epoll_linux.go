@@ -34,6 +34,7 @@ type epoll struct {
 	wake   int // eventfd that ends the loop
 	gate   *gate
 	ring   *ring // nil: the system has none
+	noted  bool  // that it has failed
 	done   chan struct{}
 	pace   pace // of the loop alone
 
@@ -111,9 +112,19 @@ func (t *epoll) run() {
 		}
 		stop := t.stopping
 		t.worker.unlock()
+		t.noteRing()
 		if stop {
 			return
 		}
+	}
+}
+
+// noteRing says once that the ring has failed; from then on datagrams go one by
+// one.
+func (t *epoll) noteRing() {
+	if t.ring != nil && t.ring.broken != 0 && !t.noted {
+		t.noted = true
+		t.log.Warn("media is read and sent packet by packet from now on", "error", os.NewSyscallError("io_uring_enter", t.ring.broken))
 	}
 }
 

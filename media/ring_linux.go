@@ -24,14 +24,14 @@ type ring struct {
 	shared   []byte // the two queues' heads and tails, and what was completed
 	requests []byte // what is asked
 
-	askTail, askMask             *uint32
+	askHead, askTail, askMask    *uint32
 	doneHead, doneTail, doneMask *uint32
 	asks                         []ask
 	dones                        []done
 
 	queued  uint32
 	results []int32    // of the asks, by place
-	broken  unix.Errno // why the system takes no more
+	broken  unix.Errno // why the system takes no more: it is not to be used again
 }
 
 // ask is struct io_uring_sqe of a call with a struct msghdr.
@@ -119,7 +119,7 @@ func (r *ring) share(p *ringParams) (err error) {
 		return os.NewSyscallError("mmap", err)
 	}
 	at := func(offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&r.shared[offset])) }
-	r.askTail, r.askMask = at(p.ask.tail), at(p.ask.mask)
+	r.askHead, r.askTail, r.askMask = at(p.ask.head), at(p.ask.tail), at(p.ask.mask)
 	r.doneHead, r.doneTail, r.doneMask = at(p.done.head), at(p.done.tail), at(p.done.mask)
 	r.asks = unsafe.Slice((*ask)(unsafe.Pointer(&r.requests[0])), p.asks)
 	r.dones = unsafe.Slice((*done)(unsafe.Pointer(&r.shared[p.done.entry])), p.dones)
@@ -193,10 +193,18 @@ func (r *ring) do() {
 		}
 		atomic.StoreUint32(r.doneHead, head)
 		if errno != 0 && errno != unix.EINTR {
+			// What was not taken must never be: its buffers have other uses soon.
+			atomic.StoreUint32(r.askTail, atomic.LoadUint32(r.askHead))
 			r.broken = errno
 			return
 		}
 	}
+}
+
+// carries says whether so many datagrams are better asked of the ring, which may
+// be nil.
+func (r *ring) carries(count int) bool {
+	return r != nil && count >= ringFrom && r.broken == 0
 }
 
 func (r *ring) close() error {
