@@ -60,7 +60,7 @@ func (c *Call) agreedOn(res *sip.Message, fin string) {
 		c.offeredByCallee(res, fin)
 		return
 	}
-	if !c.passage.taken {
+	if c.passage.res == nil {
 		c.ackWith(res, fin)
 	}
 	var answer *sdp.Session

@@ -120,7 +120,7 @@ func (c *Call) cannotDial(err error) bool {
 		sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
 		c.refuse(488, sentence, sentence)
 	case errors.Is(err, errNotVouched):
-		c.refuse(488, notVouched, notVouched)
+		c.refuse(488, notVouched, notVouched, passTag)
 	case errors.Is(err, media.ErrNoPorts):
 		c.p.log.Error("out of media ports", "call", c.id, "error", err)
 		c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
@@ -299,7 +299,7 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 			return
 		}
 	}
-	if res != nil && res.Status/100 == 3 && c.redirected(l, res) || (res == nil || res.Status < 600) && c.detour() {
+	if c.passesOn() && (res != nil && res.Status/100 == 3 && c.redirected(l, res) || (res == nil || res.Status < 600) && c.detour()) {
 		return
 	}
 	switch {

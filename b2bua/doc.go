@@ -14,7 +14,7 @@
 //	hang up   BYE, CANCEL, refusals; media closed, keys erased
 //
 // An exchange that another sipward, nearer to a phone, began is not this one's
-// to end (passthrough.go): attributes, ACK and SRTP cross as they came, and the
+// to end (passthrough.go, passearly.go): attributes, ACK, PRACK and SRTP cross as they came, and the
 // call's protection reads passed-through.
 //
 // A provider at which sipward itself has an account is a [Trunk]: its registration

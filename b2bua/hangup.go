@@ -29,7 +29,7 @@ func (c *Call) refuse(status int, phrase, why string, fields ...sip.Field) {
 	if status == 488 {
 		fields = append(fields, warning(why))
 	}
-	fields = append(fields, c.supported(c.a)...)
+	fields = append(append(fields, c.supported(c.a)...), c.knowsTag(fields)...)
 	if t := c.waits(); t != nil {
 		t.status, t.phrase = status, phrase
 	}
