@@ -17,6 +17,9 @@
 // to end (passthrough.go, passearly.go): attributes, ACK, PRACK and SRTP cross as they came, and the
 // call's protection reads passed-through.
 //
+// A phone's own SRTP (RFC 4568) ends here (sdes.go), whether it calls or is called
+// (sdesoffer.go).
+//
 // A provider at which sipward itself has an account is a [Trunk]: its registration
 // lives beside the calls, on a queue of its own.
 //

@@ -139,12 +139,14 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		c.bye(b, fields)
 		b.dialog.Cancel()
 		c.eraseExchange(b)
+		b.dropKeys()
 	}
 	timers := []*time.Timer{c.ringing, c.patience, c.parting}
 	for _, l := range []*Leg{c.a, c.b} {
 		if l.call != c {
 			continue
 		}
+		l.dropKeys()
 		if l.letClose != nil {
 			l.letClose()
 		}

@@ -63,7 +63,7 @@ func carries(m *sip.Message, name string) bool {
 // phone inside the option tag of an outside caller is not passed on: this side
 // answers where the phone cannot.
 func (c *Call) passInit(l *Leg) (fields, require []sip.Field, err error) {
-	if !c.passage.begun {
+	if !c.passage.begun || l.sdes {
 		return nil, nil, nil
 	}
 	if c.a.side == policy.Inside && l.side == policy.Outside && c.decision.Mode == policy.Require {

@@ -40,7 +40,7 @@ func (c *Call) relayable(m sdp.Media, from *Leg) bool {
 // plain profiles (protocol section 7), and port 0 for what is not relayed.
 func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
 	out := offer.Clone()
-	if !c.passage.begun && !c.passage.taken {
+	if (!c.passage.begun || to.sdes) && !c.passage.taken {
 		out.DropDH()
 	}
 	lines := offer.Media()
@@ -82,12 +82,15 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if err := out.Apply(c.rewrite(offer, to, ports)); err != nil {
 		return nil, err
 	}
-	if !c.internal() {
+	if !c.internal() || !c.passesKeying() {
 		out.DropSDES()
 	}
 	for i, m := range lines {
-		if c.relayable(m, from) && !c.sealed(m) {
-			c.relays[i].offerSDES(out, i, to)
+		if !c.relayable(m, from) || c.sealed(m) {
+			continue
+		}
+		if err := c.relays[i].offerSDES(out, i, to); err != nil {
+			return nil, err
 		}
 	}
 	to.heard = out
@@ -165,7 +168,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		if m.Proto != offered[i].Proto {
 			out.SetProto(i, offered[i].Proto)
 		}
-		if err := c.relays[i].takeSDES(m, from); err != nil {
+		if err := c.relays[i].takeSDES(m, i, from); err != nil {
 			return nil, err
 		}
 		ports[i] = portOf(c.relays[i].session, to)
@@ -176,7 +179,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	if err := out.Apply(c.rewrite(answer, to, ports)); err != nil {
 		return nil, err
 	}
-	if !c.internal() {
+	if !c.internal() || !c.passesKeying() {
 		out.DropSDES()
 	}
 	for i := range lines {

@@ -40,6 +40,14 @@ const (
 	AcceptPeers  = "peers"
 )
 
+// Values of Listener.SDES: whether phones that are called are offered SRTP under
+// keys in the session description.
+const (
+	SDESLearn  = "learn" // as each has shown that it wants it
+	SDESAlways = "always"
+	SDESOff    = "off"
+)
+
 // Values of Listener.Accounts.
 const (
 	AccountsOwn       = "own"

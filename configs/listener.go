@@ -21,6 +21,7 @@ type Listener struct {
 	Accept     string          // outside: AcceptAnyone or AcceptPeers
 	Identities []route.Pattern // inside: whom its phones speak for without a password; see SpeaksFor
 	Accounts   string          // inside: AccountsOwn or AccountsElsewhere; "": either, which only phones without passwords here may
+	SDES       string          // inside: SDESLearn, SDESAlways or SDESOff; outside ""
 }
 
 // TLS is what a listener with the transport tls shows to its clients.
@@ -47,8 +48,8 @@ func (l Listener) AddressOf(transport string) Address {
 var transports = []string{"udp", "tcp", tlsTransport}
 
 func (d *document) listener(v value) Listener {
-	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone}
-	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts", "identities")
+	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone, SDES: SDESLearn}
+	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts", "identities", "sdes")
 	if f == nil {
 		return l
 	}
@@ -88,6 +89,15 @@ func (d *document) listener(v value) Listener {
 		if l.Side == policy.Outside {
 			d.fail(a.path, "is for inside listeners: nobody has an account for an outside one")
 		}
+	}
+	if s, ok := f["sdes"]; ok {
+		l.SDES = d.word(s, SDESLearn, SDESAlways, SDESOff)
+		if l.Side == policy.Outside {
+			d.fail(s.path, "is for inside listeners: the keys of calls outside come by the exchange")
+		}
+	}
+	if l.Side == policy.Outside {
+		l.SDES = ""
 	}
 	d.identities(f, &l)
 	if l.Side == policy.Inside {

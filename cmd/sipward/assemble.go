@@ -185,9 +185,18 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Moves:      mayMove(l),
 			Identities: speaksFor(l),
 			Accounts:   b2bua.Accounts(l.Accounts),
+			SDES:       sdesOf(l),
 		})
 	}
 	return out, nil
+}
+
+// sdesOf says what phones of a listener are offered when they are called.
+func sdesOf(l configs.Listener) b2bua.SDES {
+	if l.SDES == configs.SDESLearn {
+		return b2bua.SDESLearn
+	}
+	return b2bua.SDES(l.SDES)
 }
 
 // speaksFor says for whom phones of a listener speak without a password.
