@@ -25,10 +25,10 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 			b.dropKeys()
 		}
 	}
-	if l.sdes {
+	if l.readHere() {
 		c.passage.begun = false // it was asked without
-		c.sdesWorks(l)
 	}
+	c.sdesWorks(l)
 	if c.ringing != nil {
 		c.ringing.Stop()
 	}

@@ -134,6 +134,7 @@ type Leg struct {
 	tagHeard     string             // To tag of the first response of its INVITE
 	letClose     func()             // ends the keep-alives towards the far end
 
+	digits    digits
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make
 	move      legMove

@@ -20,6 +20,8 @@
 // A phone's own SRTP (RFC 4568) ends here (sdes.go), whether it calls or is called
 // (sdesoffer.go).
 //
+// Digits in INFO become events beside the speech, and the reverse (digits.go).
+//
 // A provider at which sipward itself has an account is a [Trunk]: its registration
 // lives beside the calls, on a queue of its own.
 //

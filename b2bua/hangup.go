@@ -147,6 +147,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 			continue
 		}
 		l.dropKeys()
+		l.dropDigits()
 		if l.letClose != nil {
 			l.letClose()
 		}

@@ -15,7 +15,7 @@ import (
 // fork's does not; the caller has opened its commitment to the first.
 func (c *Call) passesEarly(l *Leg, res *sip.Message) bool {
 	switch {
-	case l.sdes, !carries(res, "dh-resp"), res.ContentType() != sdpType:
+	case l.readHere(), !carries(res, "dh-resp"), res.ContentType() != sdpType:
 		return false
 	case c.passage.begun:
 		return len(c.branches) == 1

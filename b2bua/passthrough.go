@@ -63,7 +63,7 @@ func carries(m *sip.Message, name string) bool {
 // phone inside the option tag of an outside caller is not passed on: this side
 // answers where the phone cannot.
 func (c *Call) passInit(l *Leg) (fields, require []sip.Field, err error) {
-	if !c.passage.begun || l.sdes {
+	if !c.passage.begun || l.readHere() {
 		return nil, nil, nil
 	}
 	if c.a.side == policy.Inside && l.side == policy.Outside && c.decision.Mode == policy.Require {
@@ -107,6 +107,10 @@ func (c *Call) passTags(res *sip.Message) (fields []sip.Field) {
 	}
 	return fields
 }
+
+// readHere says whether a leg leads to a phone whose media this side has to read:
+// no exchange between others is for it.
+func (l *Leg) readHere() bool { return l.sdes || l.byInfo() }
 
 // passTag says to a caller inside that this side knows the exchange.
 var passTag = sip.Field{Name: "Supported", Value: optionTag}

@@ -45,6 +45,7 @@ type Listener struct {
 	Moves    bool
 	Dial     func(context.Context, netip.AddrPort) (net.Conn, error)
 	Accounts Accounts // inside: where its phones have their accounts
+	DTMF     DTMF     // inside: how its phones send and take digits
 	SDES     SDES     // inside: what its phones are offered when they are called
 	// Identities says for whom phones of an inside listener speak without having
 	// proved it by a password: where the wire to it proves enough, such as the

@@ -40,7 +40,7 @@ func (c *Call) relayable(m sdp.Media, from *Leg) bool {
 // plain profiles (protocol section 7), and port 0 for what is not relayed.
 func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
 	out := offer.Clone()
-	if (!c.passage.begun || to.sdes) && !c.passage.taken {
+	if (!c.passage.begun || to.readHere()) && !c.passage.taken {
 		out.DropDH()
 	}
 	lines := offer.Media()
@@ -92,6 +92,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 		if err := c.relays[i].offerSDES(out, i, to); err != nil {
 			return nil, err
 		}
+		c.rewriteEvents(out, i, from, to, nil)
 	}
 	to.heard = out
 	return out, nil
@@ -189,6 +190,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		if err := c.answerSDES(out, i, offered[i], to); err != nil {
 			return nil, err
 		}
+		c.rewriteEvents(out, i, from, to, c.offer)
 	}
 	to.heard = out
 	return out, nil
@@ -238,6 +240,7 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 	}
 	c.hold(c.a, c.held)
 	c.hold(c.b, c.held)
+	c.tapDigits()
 }
 
 // setMode opens one end of a relay as far as its leg allows.

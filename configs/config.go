@@ -48,6 +48,12 @@ const (
 	SDESOff    = "off"
 )
 
+// Values of Listener.DTMF: how phones send and take digits.
+const (
+	DTMFPass = "pass" // as they agree with the far end
+	DTMFInfo = "info" // in INFO, and in no other way
+)
+
 // Values of Listener.Accounts.
 const (
 	AccountsOwn       = "own"

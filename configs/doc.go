@@ -21,6 +21,8 @@
 //	                           # registrar has users, else both
 //	    sdes: learn            # inside: learn (the default) | always | off, whether phones that are called are offered
 //	                           # SRTP with keys in SDP (RFC 4568): where they showed that they want it, or all, or none
+//	    dtmf: pass             # inside: pass (the default) | info, whether its phones send and take digits in INFO
+//	                           # alone; then they are RFC 4733 events for everybody else
 //	media:
 //	  ports: 20000-29999       # the default
 //	registrar:                 # none by default: phones cannot register

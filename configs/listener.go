@@ -22,6 +22,7 @@ type Listener struct {
 	Identities []route.Pattern // inside: whom its phones speak for without a password; see SpeaksFor
 	Accounts   string          // inside: AccountsOwn or AccountsElsewhere; "": either, which only phones without passwords here may
 	SDES       string          // inside: SDESLearn, SDESAlways or SDESOff; outside ""
+	DTMF       string          // inside: DTMFPass or DTMFInfo; outside ""
 }
 
 // TLS is what a listener with the transport tls shows to its clients.
@@ -48,8 +49,8 @@ func (l Listener) AddressOf(transport string) Address {
 var transports = []string{"udp", "tcp", tlsTransport}
 
 func (d *document) listener(v value) Listener {
-	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone, SDES: SDESLearn}
-	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts", "identities", "sdes")
+	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone, SDES: SDESLearn, DTMF: DTMFPass}
+	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts", "identities", "sdes", "dtmf")
 	if f == nil {
 		return l
 	}
@@ -96,8 +97,14 @@ func (d *document) listener(v value) Listener {
 			d.fail(s.path, "is for inside listeners: the keys of calls outside come by the exchange")
 		}
 	}
+	if s, ok := f["dtmf"]; ok {
+		l.DTMF = d.word(s, DTMFPass, DTMFInfo)
+		if l.Side == policy.Outside {
+			d.fail(s.path, "is for inside listeners: outside, digits are beside the speech and protected with it")
+		}
+	}
 	if l.Side == policy.Outside {
-		l.SDES = ""
+		l.SDES, l.DTMF = "", ""
 	}
 	d.identities(f, &l)
 	if l.Side == policy.Inside {

@@ -186,6 +186,7 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Identities: speaksFor(l),
 			Accounts:   b2bua.Accounts(l.Accounts),
 			SDES:       sdesOf(l),
+			DTMF:       dtmfOf(l),
 		})
 	}
 	return out, nil
@@ -197,6 +198,14 @@ func sdesOf(l configs.Listener) b2bua.SDES {
 		return b2bua.SDESLearn
 	}
 	return b2bua.SDES(l.SDES)
+}
+
+// dtmfOf says how phones of a listener send and take digits.
+func dtmfOf(l configs.Listener) b2bua.DTMF {
+	if l.DTMF == configs.DTMFInfo {
+		return b2bua.DTMFInfo
+	}
+	return b2bua.DTMFPass
 }
 
 // speaksFor says for whom phones of a listener speak without a password.
