@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,31 +227,23 @@ func TestEarlyPassingWithoutReliableResponses(t *testing.T) {
 // all three, and nothing is heard in clear.
 func TestEarlyPassingGoesWrong(t *testing.T) {
 	t.Parallel()
-	in := func(start string, change func(string) string) func(string) string {
-		return func(m string) string {
-			if !strings.HasPrefix(m, start) {
-				return m
-			}
-			return change(m)
-		}
-	}
 	drop := func(string) string { return "" }
 	faults := map[string]struct {
 		change func(string) string
 		cancel bool // the caller gives up meanwhile
 		want   []string
 	}{
-		"every PRACK is lost":     {in("PRACK ", drop), false, []string{"refused 488"}},
-		"every 183 is lost":       {in("SIP/2.0 183", drop), false, []string{"refused 504"}},
-		"the PRACK has no body":   {in("PRACK ", func(m string) string { head, _, _ := strings.Cut(m, "\r\n\r\n"); return head + "\r\n\r\n" }), false, []string{"refused 488"}},
-		"dh-fin was taken out":    {in("PRACK ", func(m string) string { return removeLine(m, "a=dh-fin:") }), false, []string{"refused 488"}},
-		"dh-fin was changed":      {in("PRACK ", func(m string) string { return flip(m, "dh-fin") }), false, []string{"refused 488"}},
-		"the share was changed":   {in("SIP/2.0 183", func(m string) string { return flip(m, "dh-resp") }), false, []string{"refused 488"}},
-		"dh-resp of a wrong form": {in("SIP/2.0 183", func(m string) string { return strings.Replace(m, "a=dh-resp:1 ", "a=dh-resp:1 1 ", 1) }), false, []string{"refused 488"}},
-		"CANCEL before the PRACK": {in("PRACK ", drop), true, []string{"refused sip: cancelled"}},
-		"CANCEL before the 183":   {in("SIP/2.0 183", drop), true, []string{"refused sip: cancelled"}},
+		"every PRACK is lost":     {inThose("PRACK ", drop), false, []string{"refused 488"}},
+		"every 183 is lost":       {inThose("SIP/2.0 183", drop), false, []string{"refused 504"}},
+		"the PRACK has no body":   {inThose("PRACK ", func(m string) string { head, _, _ := strings.Cut(m, "\r\n\r\n"); return head + "\r\n\r\n" }), false, []string{"refused 488"}},
+		"dh-fin was taken out":    {inThose("PRACK ", func(m string) string { return removeLine(m, "a=dh-fin:") }), false, []string{"refused 488"}},
+		"dh-fin was changed":      {inThose("PRACK ", func(m string) string { return flip(m, "dh-fin") }), false, []string{"refused 488"}},
+		"the share was changed":   {inThose("SIP/2.0 183", func(m string) string { return flip(m, "dh-resp") }), false, []string{"refused 488"}},
+		"dh-resp of a wrong form": {inThose("SIP/2.0 183", func(m string) string { return strings.Replace(m, "a=dh-resp:1 ", "a=dh-resp:1 1 ", 1) }), false, []string{"refused 488"}},
+		"CANCEL before the PRACK": {inThose("PRACK ", drop), true, []string{"refused sip: cancelled"}},
+		"CANCEL before the 183":   {inThose("SIP/2.0 183", drop), true, []string{"refused sip: cancelled"}},
 		"CANCEL behind both":      {func(m string) string { return m }, true, []string{"refused sip: cancelled"}},
-		"the answer to it is lost": {in("SIP/2.0 200", func(m string) string {
+		"the answer to it is lost": {inThose("SIP/2.0 200", func(m string) string {
 			if strings.Contains(m, " PRACK\r\n") {
 				return ""
 			}
@@ -264,11 +257,11 @@ func TestEarlyPassingGoesWrong(t *testing.T) {
 					t.Parallel()
 					inThree(t, prefers, policy.Require, func(t *testing.T, w *three) {
 						readable := w.tapBeyond()
-						changed := 0
+						var changed atomic.Int64
 						w.tamperOn(hop, func(m string) string {
 							out := c.change(m)
 							if out != m {
-								changed++
+								changed.Add(1)
 							}
 							return out
 						})
@@ -283,7 +276,7 @@ func TestEarlyPassingGoesWrong(t *testing.T) {
 							t.Errorf("the caller got %s, want %v", got, c.want)
 						}
 						callee.await("cancelled")
-						if changed == 0 && name != "CANCEL behind both" {
+						if changed.Load() == 0 && name != "CANCEL behind both" {
 							t.Error("nothing was changed on the way")
 						}
 						w.dialogsGone(t)

@@ -39,6 +39,16 @@ func (w *world) tamperOn(wire func(from, to netip.AddrPort) bool, f func(msg str
 	})
 }
 
+// inThose limits a change to the messages that begin so.
+func inThose(start string, change func(string) string) func(string) string {
+	return func(m string) string {
+		if !strings.HasPrefix(m, start) {
+			return m
+		}
+		return change(m)
+	}
+}
+
 // mended is what becomes of a message that was changed.
 func mended(msg, out string) memnet.Verdict {
 	if out == msg {
