@@ -212,6 +212,9 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 		tx.Reply(469, "", sip.Field{Name: "Recv-Info"})
 		return
 	}
+	if c.takesDigit(from, tx) {
+		return
+	}
 	if c.tells(req) {
 		tx.Reply(403, "Forbidden", warning(inClear))
 		return

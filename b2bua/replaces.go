@@ -134,6 +134,7 @@ func (c *Call) tookOver(x, seat *Leg, pair *Call, offer *sdp.Session, res *sip.M
 	} else {
 		c.b = x
 	}
+	seat.dropDigits()
 	c.branches = []*Leg{c.b}
 	c.offer, c.offerer = offer, x
 	out, err := c.rewriteAnswer(answer, far, x)
