@@ -349,6 +349,9 @@ func (p *Proxy) Counters() Counters {
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
 
+// RemainingDialogs says of each of them what keeps it, as [sip.Stack.Remaining] does.
+func (p *Proxy) RemainingDialogs() []string { return p.stack.Remaining() }
+
 // waiting counts the BYEs on their way.
 func (p *Proxy) waiting(n int) {
 	p.mu.Lock()

@@ -164,7 +164,11 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 		end()
 		return
 	}
-	t.timer = time.AfterFunc(lingers, func() { before.queue.Post(end) })
+	t.note.done = func() {
+		if before.state != Ended {
+			t.timer = time.AfterFunc(lingers, func() { before.queue.Post(end) })
+		}
+	}
 	t.note.last(200, "")
 }
 

@@ -251,6 +251,9 @@ func (d *Dialog) receiveResponse(flow Flow, m *Message) {
 			t.flow.learn(via)
 			d.stay(flow)
 			t.receive(m)
+			if d.ended {
+				d.bound() // a first 1xx has lifted timer B
+			}
 			return
 		}
 	}
