@@ -343,7 +343,8 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	case d.ended:
 		in.Reply(481, "")
 		return
-	case len(d.servers) >= maxServers:
+	case len(d.servers) >= maxServers && (m.Method != "BYE" || len(d.servers) > maxServers):
+		// One more is a BYE: nobody is kept in a call by what was asked before.
 		in.Reply(503, "", Field{"Retry-After", "32"})
 		return
 	}
