@@ -29,6 +29,8 @@ const (
 	ringing     = "CALL_RINGING"
 	established = "CALL_ESTABLISHED"
 	closed      = "CALL_CLOSED"
+	digit       = "CALL_DTMF_START"
+	held        = "held" // no event of baresip's
 )
 
 // baresip is a softphone without a window, told what to do over its ctrl_tcp

@@ -50,6 +50,8 @@ var linphoneSays = []struct {
 	{ringing, regexp.MustCompile(`^Call \d+ to .* (ringing)\.`)},
 	{established, regexp.MustCompile(`^Media streams established with (.*) for call`)},
 	{closed, regexp.MustCompile(`^Call \d+ with .* (?:ended|error)(?: \((.*)\))?`)},
+	{held, regexp.MustCompile(`^Call \d+ with (.*) is now paused`)},
+	{digit, regexp.MustCompile(`^Receiving tone (.) from `)},
 }
 
 // startLinphone starts a phone that registers, and says its voice for two minutes,
@@ -149,7 +151,8 @@ func (p *linphone) awaitRegistered() {
 
 func (p *linphone) tell(command, params string) {
 	p.t.Helper()
-	words, ok := map[string]string{"dial": "call " + params, "accept": "answer", "hangup": "terminate", "hold": "pause", "resume": "resume"}[command]
+	words, ok := map[string]string{"dial": "call " + params, "accept": "answer", "hangup": "terminate", "hold": "pause", "resume": "resume",
+		"transfer": "transfer " + params, "attend": "transfer 1 --to-call 2", "sndcode": params}[command]
 	if !ok {
 		p.t.Fatalf("%s does not know how to %s", p.name, command)
 	}
@@ -165,7 +168,9 @@ func (p *linphone) hears(events ...string) (heard phoneEvent) {
 				return false
 			}
 			p.read += len(line) + 1
-			line = strings.TrimPrefix(line, "linphonec> ")
+			if i := strings.LastIndex(line, "linphonec> "); i >= 0 { // not always behind a line's end
+				line = line[i+len("linphonec> "):]
+			}
 			for _, e := range linphoneSays {
 				if m := e.line.FindStringSubmatch(line); m != nil && slices.Contains(events, e.event) {
 					heard = phoneEvent{e.event, m[1]}
