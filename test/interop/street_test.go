@@ -77,14 +77,21 @@ func (s *street) call(caller, callee string) {
 	s.phones[caller].hears(established)
 }
 
-// compared waits until both offices have the one call and its words, lets their
-// people compare them, and returns it as each of the two shows it.
-func (s *street) compared() (north, south call) {
+// agreed waits until both offices have the one call and the same words for it, and
+// returns it as each of the two shows it.
+func (s *street) agreed() (north, south call) {
 	s.t.Helper()
 	north, south = s.north.awaitTrust(), s.south.awaitTrust()
 	if north.SASWords != south.SASWords || north.SASCode != south.SASCode {
 		s.t.Errorf("the words differ: %q and %q", north.SASWords, south.SASWords)
 	}
+	return north, south
+}
+
+// compared lets the people of the one call compare its words as well.
+func (s *street) compared() (north, south call) {
+	s.t.Helper()
+	north, south = s.agreed()
 	for _, office := range []*sipward{s.north, s.south} {
 		if out, err := office.ran("confirm", "--equal", "--api", office.api); err != nil {
 			s.t.Errorf("%v\n%s", err, out)
@@ -107,9 +114,9 @@ func (s *street) hangUp(who, other string) {
 }
 
 // close ends phones and offices, and judges the wire: nothing on it may hold what a
-// phone or an office said in the clear. It returns the SIP messages of the wire, and
-// those between the offices and their phones.
-func (s *street) close() (onWire, plain []message) {
+// phone or an office said in the clear. It returns the packets of the wire, and those
+// between the offices and their phones.
+func (s *street) close() (onWire, plain []seen) {
 	t := s.t
 	t.Helper()
 	for _, p := range s.phones {
@@ -119,6 +126,21 @@ func (s *street) close() (onWire, plain []message) {
 	s.south.stop()
 	packets := s.tap.stop(s.north.ports.inside, s.north.ports.outside, s.south.ports.inside, s.south.ports.outside)
 	outside, inside := between(packets, s.wire.a, s.wire.b), between(packets, phoneHost)
+	judgeClosed(t, outside, inside)
+	for _, m := range messages(outside) {
+		if strings.Contains(m.text, phoneHost) || strings.Contains(m.text, "\r\na=crypto:") {
+			t.Errorf("this should have stayed inside:\n%s", m.text)
+		}
+	}
+	return outside, inside
+}
+
+// heard is all that somebody's phone has recorded. Only after close is it complete.
+func (s *street) heard(user string) []int16 { return slices.Concat(s.phones[user].recordings()...) }
+
+// judgeClosed wants nothing of what was said in the clear inside to be on the wire.
+func judgeClosed(t *testing.T, outside, inside []seen) {
+	t.Helper()
 	var said capture.PlainSet
 	spoke := 0
 	for _, f := range capture.Flows(datagrams(inside)) {
@@ -145,14 +167,4 @@ func (s *street) close() (onWire, plain []message) {
 			t.Errorf("%v to %v: %+v on the wire", f.From, f.To, all)
 		}
 	}
-	onWire, plain = messages(outside), messages(inside)
-	for _, m := range onWire {
-		if strings.Contains(m.text, phoneHost) || strings.Contains(m.text, "\r\na=crypto:") {
-			t.Errorf("this should have stayed inside:\n%s", m.text)
-		}
-	}
-	return onWire, plain
 }
-
-// heard is all that somebody's phone has recorded. Only after close is it complete.
-func (s *street) heard(user string) []int16 { return slices.Concat(s.phones[user].recordings()...) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sipward/sipward/demo/audio"
+	"github.com/sipward/sipward/demo/capture"
 )
 
 // Where it matters who is heard, and from when on, everybody hums a tone of his own.
@@ -131,4 +132,68 @@ func TestHummings(t *testing.T) {
 	if got := hummings(audio.Alice()); len(got) != 0 {
 		t.Errorf("speech is %+v", got)
 	}
+}
+
+// saying is what a phone was sent by a sipward for a while: somebody's tone in a codec.
+type saying struct {
+	name string
+	pt   uint8 // 0: PCMU, 8: PCMA
+}
+
+// sayings are what the phone with RTP from a port on was sent, one after the other.
+// What is no tone of anybody, and comfort at the seams, is left out: fewer than ten
+// packets.
+func sayings(plain []seen, port int) (all []saying) {
+	var now saying
+	packets := 0
+	for _, p := range plain {
+		if p.tcp || int(p.To.Port()) < port || int(p.To.Port()) >= port+rtpPorts {
+			continue
+		}
+		for _, f := range capture.Flows([]capture.Packet{p.Packet}) { // of one packet
+			rtp := f.Packets[0]
+			var pcm []int16
+			switch rtp.PayloadType {
+			case 0:
+				pcm = audio.DecodeMuLaw(rtp.Payload)
+			case 8:
+				pcm = audio.DecodeALaw(rtp.Payload)
+			default:
+				continue
+			}
+			if is := (saying{hummer(pcm), rtp.PayloadType}); is.name == "" {
+				continue
+			} else if is != now {
+				now, packets = is, 0
+			}
+			if packets++; packets == 10 && (len(all) == 0 || all[len(all)-1] != now) {
+				all = append(all, now)
+			}
+		}
+	}
+	return all
+}
+
+// judgeSaid wants a phone to have been sent exactly this.
+func judgeSaid(t *testing.T, where string, plain []seen, port int, want ...saying) {
+	t.Helper()
+	if got := sayings(plain, port); !slices.Equal(got, want) {
+		t.Errorf("%s was sent %v, want %v", where, got, want)
+	}
+}
+
+// silence is the longest time for which the phone with RTP from a port on was sent nothing
+// between two packets.
+func silence(plain []seen, port int) (longest time.Duration) {
+	var last time.Time
+	for _, p := range plain {
+		if p.tcp || int(p.To.Port()) < port || int(p.To.Port()) >= port+rtpPorts || len(capture.Flows([]capture.Packet{p.Packet})) == 0 {
+			continue
+		}
+		if !last.IsZero() {
+			longest = max(longest, p.Time.Sub(last))
+		}
+		last = p.Time
+	}
+	return longest
 }

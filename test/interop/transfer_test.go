@@ -52,7 +52,7 @@ func TestTransfer(t *testing.T) {
 	s.hangUp("bob", "ben")
 
 	onWire, plain := s.close()
-	judgeTransfers(t, onWire, plain, 2)
+	judgeTransfers(t, messages(onWire), messages(plain), 2)
 	judgeHeard(t, "Ben, who stayed", s.heard("ben"), "alice", "amy", "bob")
 	judgeHeard(t, "Amy", s.heard("amy"), "ben", "bob")
 	judgeHeard(t, "Bob, who stayed", s.heard("bob"), "amy", "ben")
@@ -106,7 +106,7 @@ func TestTransferToOtherCall(t *testing.T) {
 	s.hangUp("alice", "bob")
 
 	onWire, plain := s.close()
-	judgeTransfers(t, onWire, plain, 2)
+	judgeTransfers(t, messages(onWire), messages(plain), 2)
 	// His phone begins its recording again where it was held.
 	judgeHeard(t, "Ben, who stayed with Bob and left Alice", s.heard("ben"), "bob", "alice")
 	judgeHeard(t, "Bob", s.heard("bob"), "amy", "ben", "alice")
