@@ -254,6 +254,8 @@ func (c *Call) takeKeys(l *Leg, next *keyexchange.Exchange, described *sdp.Sessi
 		c.end("the answer to new keys does not fit")
 		return
 	}
+	// The peer may speak under the new keys before this machine has got that far.
+	c.expect(l, true)
 	l.dialog.Ack(res, "", sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}}), fragmentFields...)
 	if l.dialog.Flow().Network() == "udp" {
 		c.ackMore(l, next, res)
