@@ -44,8 +44,11 @@ type way struct{ from, to netip.AddrPort }
 
 // New puts him between two houses, of which these are the outside addresses. He
 // takes the network's rule; it has none beside him. His own exchanges are in one of
-// these groups, which are names of package keyexchange.
+// these groups, which are names of package keyexchange; x25519 where none is named.
 func New(net *memnet.Network, a, b netip.Addr, groups ...string) *Man {
+	if len(groups) == 0 {
+		groups = []string{keyexchange.GroupX25519}
+	}
 	m := &Man{net: net, a: a, b: b, groups: groups, speech: make(map[[sample]byte]bool), within: make(map[transaction]bool)}
 	net.Tap(m.listen)
 	net.SetRule(m.judge)
