@@ -303,7 +303,8 @@ func (c *Call) tick(l *Leg, x *keyexchange.Exchange) {
 	now := time.Now()
 	probe, failed, next := x.Tick(now)
 	if failed {
-		c.trust, c.protection = "none", "failed"
+		c.protection = "failed"
+		c.disproved()
 		c.end("The encrypted media of the other side never arrived")
 		return
 	}

@@ -77,15 +77,25 @@ func (c *Call) byeFrom(l *Leg, tx *sip.ServerTx) {
 	c.finish(c.cutShort(l, tx.Request), c.whyEnded(tx.Request, l)...)
 }
 
-// cutShort is what the record says where the far end outside has found the exchange
-// at fault before it was confirmed here: the sentence that came with its BYE
+// cutShort is what the record says where the far end outside has found the exchange,
+// or one that was to replace its keys, at fault: the sentence that came with its BYE
 // (protocol section 7). "" where it has simply hung up.
 func (c *Call) cutShort(l *Leg, bye *sip.Message) string {
 	reason := bye.Get("Reason")
-	if c.protection != "negotiating" && c.protection != "failed" || l.side != policyOutside || len(reason) > maxCarriedField || !strings.HasPrefix(reason, "SIP;cause=488") {
+	if l.side != policyOutside || len(reason) > maxCarriedField || !strings.HasPrefix(reason, "SIP;cause=488") {
 		return ""
 	}
-	c.protection = "failed"
+	switch c.protection {
+	case "negotiating", "failed":
+		c.protection = "failed"
+	case "srtp":
+		if c.patience != nil || l.rekey.next != nil || l.exchange != nil && !l.exchange.IsConfirmed() {
+			c.protection = "failed"
+			c.disproved()
+		}
+	default:
+		return ""
+	}
 	_, text, _ := strings.Cut(reason, `text="`)
 	text, _, _ = strings.Cut(text, `"`)
 	text = strings.Map(func(r rune) rune {

@@ -231,21 +231,10 @@ func (c *Call) rekeyAnswered(l *Leg, next *keyexchange.Exchange, described *sdp.
 // goes over to the new keys.
 func (c *Call) takeKeys(l *Leg, next *keyexchange.Exchange, described *sdp.Session, res *sip.Message) {
 	c.refreshedBy(l, res)
-	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
-	fin := ""
-	if err == nil && attrs.Present {
-		fin, err = next.TakeResp(attrs)
-	}
-	switch {
-	case err != nil:
+	fin, refusal := c.takeShare(next, res)
+	if refusal != "" {
 		l.dialog.Ack(res, "", nil)
-		c.end(c.attacked(err))
-		return
-	case !attrs.Present:
-		l.dialog.Ack(res, "", nil)
-		c.trust, c.protection = "mismatch", "failed"
-		c.p.log.Warn("key exchange failed", "call", c.id, "error", noShare)
-		c.end(noShare)
+		c.end(refusal)
 		return
 	}
 	answer, err := sdp.Parse(res.Body)
@@ -265,6 +254,25 @@ func (c *Call) takeKeys(l *Leg, next *keyexchange.Exchange, described *sdp.Sessi
 		c.connect(answer, l)
 	}
 	c.goOver(l, next)
+}
+
+// takeShare takes the dh-resp of the 2xx to our dh-init and gives the dh-fin for the
+// ACK, or the sentence that ends the call: without a share it is not the peer who
+// has answered.
+func (c *Call) takeShare(next *keyexchange.Exchange, res *sip.Message) (fin, refusal string) {
+	attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+	if err == nil && attrs.Present {
+		fin, err = next.TakeResp(attrs)
+	}
+	switch {
+	case err != nil:
+		return "", c.attacked(err)
+	case !attrs.Present:
+		c.trust, c.protection = "mismatch", "failed"
+		c.p.log.Warn("key exchange failed", "call", c.id, "error", noShare)
+		return "", noShare
+	}
+	return fin, ""
 }
 
 // ackMore repeats an ACK until the new keys are confirmed.

@@ -136,6 +136,7 @@ func (c *Call) waitForKeys(gone func()) {
 			if c.state != Ended {
 				gone()
 				c.protection = "failed"
+				c.disproved()
 				c.end("The other side's key did not arrive: a server on the way removes it from the ACK")
 			}
 		})

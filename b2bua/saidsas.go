@@ -30,8 +30,9 @@ type Said struct {
 // maxWrong is the number of wrong codes that make a mismatch (protocol section 4).
 const maxWrong = 2
 
-// SaySAS takes a person's word about a call. What was confirmed is durable when it
-// returns. It belongs behind a key of the own phone, or before the eyes of the
+// SaySAS takes a person's word about a call. What was confirmed or withdrawn is
+// durable when it returns. That the strings differ may be said behind that they are
+// equal, and takes it back, for later calls too; not the other way round. It belongs behind a key of the own phone, or before the eyes of the
 // user or operator: never to the protected leg.
 func (p *Proxy) SaySAS(ctx context.Context, id string, s Said) (View, error) {
 	words := 0

@@ -223,6 +223,14 @@ func (c *Call) rate(l *Leg, v trust.Verdict) {
 	c.trust = string(word)
 }
 
+// disproved: keys that were to be used were never confirmed, and with them nothing
+// of the other end is proved any more. That something is wrong stays said.
+func (c *Call) disproved() {
+	if c.trust != string(trust.Mismatch) {
+		c.trust = string(trust.None)
+	}
+}
+
 // assure judges a leg whose exchange is confirmed, and has it remembered.
 func (c *Call) assure(l *Leg) {
 	v, changes := c.judge(l, trust.Confirmed)

@@ -68,12 +68,7 @@ func (x *Exchange) TakeResp(a Attrs) (fin string, err error) {
 	if err := checkSigs(a.Sigs); err != nil {
 		return "", x.faulty(err)
 	}
-	var key *ecdh.PrivateKey
-	for _, e := range x.offered {
-		if e.group.name == answer.group {
-			x.group, key = e.group, e.key
-		}
-	}
+	key := x.keyOf(answer.group)
 	if key == nil {
 		return "", x.fail("dh-resp", "it chooses a group that was not offered")
 	}
@@ -106,4 +101,16 @@ func (x *Exchange) TakeResp(a Attrs) (fin string, err error) {
 	x.offered = nil
 	x.t1 = transcript1(x.init, x.resp)
 	return x.fin, x.agreed(committed)
+}
+
+// keyOf finds the key that was made for a group of the offer, nil for another
+// group.
+func (x *Exchange) keyOf(group string) *ecdh.PrivateKey {
+	for _, e := range x.offered {
+		if e.group.name == group {
+			x.group = e.group
+			return e.key
+		}
+	}
+	return nil
 }

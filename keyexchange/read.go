@@ -54,6 +54,9 @@ type Attrs struct {
 // maxSigs is how many dh-sig may stand beside a dh-resp or dh-fin.
 const maxSigs = 4
 
+// tooMany says whether a message has more dh-sig than it may.
+func tooMany(sigs int) bool { return sigs > maxSigs }
+
 // home is where a kind of message has its attribute, and whether signatures
 // may stand beside it.
 func (k MessageKind) home() (name string, place Place, signed bool) {
@@ -119,7 +122,7 @@ func Read(kind MessageKind, found []Found) (Attrs, error) {
 		if f.Name != "dh-sig" {
 			continue
 		}
-		if count++; count > maxSigs {
+		if count++; tooMany(count) {
 			return Attrs{}, failure("dh-sig", "there are more than four signatures")
 		}
 		if f.Place == place {
@@ -146,7 +149,7 @@ func checkForm(name, value string) (err error) {
 
 // checkSigs holds the values of dh-sig attributes to their number and form.
 func checkSigs(values []string) error {
-	if len(values) > maxSigs {
+	if tooMany(len(values)) {
 		return failure("dh-sig", "there are more than four signatures")
 	}
 	for _, v := range values {

@@ -14,6 +14,7 @@ func TestExpects(t *testing.T) {
 		{before{weak: []string{"k"}}, alice, Encrypted},
 		{before{strong: []string{"k"}}, "sip:alice@A.example", Pinned},
 		{before{strong: []string{"k"}, confirmed: []string{"l"}}, alice, Verified},
+		{before{differed: []string{"k"}}, alice, Encrypted},
 		{before{confirmed: []string{"k"}}, bob, Encrypted},
 		{before{confirmed: []string{"k"}}, "", Encrypted},
 		{before{confirmed: []string{"k"}}, "sip:Alice@a.example", Encrypted},

@@ -13,10 +13,12 @@ type Change struct {
 	drop   bool // the pin goes
 	peer   Peer // where Identity is set
 	joined bool // a confirmation joins those of the pin
+	differ bool // the words of a call with the key differed
 }
 
 // Judge says what a call is worth, and what is to be remembered of it: nothing
-// before the exchange is confirmed, and nothing of a call that is a mismatch.
+// before the exchange is confirmed, and nothing of a call that is a mismatch, but
+// that the words differed.
 // It takes microseconds and may be called from any goroutine.
 func (m *Memory) Judge(f Facts, now time.Time) (Verdict, []Change) {
 	f.Identity = canonical(f.Identity)
@@ -29,7 +31,12 @@ func (m *Memory) Judge(f Facts, now time.Time) (Verdict, []Change) {
 	if v.Blocked {
 		v.Says = "this caller, or the key that signed, is blocked here"
 	}
-	if v.Word == Mismatch || v.Blocked || f.Exchange != Confirmed {
+	switch {
+	case v.Blocked || f.Exchange != Confirmed:
+		return v, nil
+	case f.SAS == Different:
+		return v, j.differ()
+	case v.Word == Mismatch:
 		return v, nil
 	}
 	return v, j.changes
@@ -81,6 +88,8 @@ func (j *judgement) verdict() Verdict {
 		return Verdict{Word: Mismatch, Says: "a signature of the other end is wrong: " + j.wrong}
 	case j.f.SAS == Different:
 		return Verdict{Word: Mismatch, Says: "the two people read different words: somebody sits in between"}
+	case j.doubted() != nil && j.f.SAS != Equal:
+		return Verdict{Word: Mismatch, Says: "on " + j.doubted().Differed.Format(day) + " the words of a call with this key differed: ask on another way whose key it is, and then confirm or forget it"}
 	case j.f.Exchange == NoExchange:
 		return j.plain()
 	case j.f.Exchange == Pending:
@@ -132,7 +141,7 @@ func (j *judgement) byKeyring() Verdict {
 	if len(j.keys) > 0 && j.strong() && !slices.ContainsFunc(j.keys, func(r attest.Result) bool { return j.pin(r.Value.Key) != nil }) {
 		v.Changed = true
 		v.Says += "; the pinned key has changed with it"
-		j.forget(func(Pin) bool { return true })
+		j.forget(func(p Pin) bool { return p.Differed.IsZero() })
 	}
 	for _, r := range j.keys { // vouched for by who signed beside them
 		j.keep(r, true)
@@ -147,7 +156,7 @@ func (j *judgement) knownKey(r attest.Result) Verdict {
 	switch {
 	case len(pin.Confirmations) > 0:
 		c := pin.Confirmations[len(pin.Confirmations)-1]
-		v = proved(r, Verified, "the key that was confirmed on "+c.When.Format("2 January 2006"))
+		v = proved(r, Verified, "the key that was confirmed on "+c.When.Format(day))
 	case pin.Strong, j.f.Dialled:
 		v = proved(r, Pinned, "the same key as in an earlier call")
 	default:
@@ -174,13 +183,13 @@ func (j *judgement) newKey() Verdict {
 			Says: "another key than in earlier calls: ask on another way before you trust it"}
 	}
 	v := proved(r, Encrypted, "encrypted; the key is new, and is remembered")
-	if len(j.pins) > 0 {
+	if slices.ContainsFunc(j.pins, func(p Pin) bool { return p.Differed.IsZero() }) {
 		v.Changed = true
 		v.Says = "encrypted; another key than before, which nobody had confirmed"
 		if j.strong() {
 			v.Says = "encrypted; another key than before"
 		}
-		j.forget(func(p Pin) bool { return !p.Strong })
+		j.forget(Pin.isWeak)
 	}
 	for _, r := range j.keys {
 		j.keep(r, j.f.Dialled)
@@ -203,6 +212,31 @@ func (j *judgement) spoken(v Verdict) Verdict {
 		j.changes = append(j.changes, c)
 	}
 	return v
+}
+
+// differ withdraws what was said and remembered of the keys that signed: whoever
+// holds them sits in between, or has them from somebody. Nothing less than another
+// word of a person lets them count again, since the next call of the same man in
+// the middle is signed with the same key.
+func (j *judgement) differ() (changes []Change) {
+	if j.f.Identity == "" {
+		return nil
+	}
+	for _, r := range slices.Concat(j.keys, j.owned) {
+		changes = append(changes, Change{pin: j.next(r, false), differ: true})
+	}
+	return changes
+}
+
+// doubted is the pin of a key that has signed and of which somebody said that the
+// words differed, nil for none.
+func (j *judgement) doubted() *Pin {
+	for _, r := range slices.Concat(j.keys, j.owned) {
+		if p := j.pin(r.Value.Key); p != nil && !p.Differed.IsZero() {
+			return p
+		}
+	}
+	return nil
 }
 
 // remember notes that the peer was heard encrypted, where that is more than a
@@ -253,6 +287,9 @@ func (j *judgement) forget(which func(Pin) bool) {
 		}
 	}
 }
+
+// day is how sentences name a day.
+const day = "2 January 2006"
 
 func proved(r attest.Result, w Word, says string) Verdict {
 	return Verdict{Word: w, Says: says, Identity: r.Value.Identity, Key: r.Value.Key, KeyType: r.Value.Type}

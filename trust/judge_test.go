@@ -26,6 +26,7 @@ func pgp(state attest.State, owned bool, identity string) attest.Result {
 // before is what the memory holds when the call comes.
 type before struct {
 	weak, strong, confirmed []string // keys pinned for alice
+	differed                []string // keys of calls with alice in which the words differed
 	protected               bool     // alice was heard encrypted
 	block                   string   // an identity or a key
 	others                  []string // keys pinned, strong, for bob
@@ -50,6 +51,11 @@ func (b before) memory(t *testing.T) *Memory {
 	}
 	for _, k := range b.confirmed {
 		pin(alice, k, true, Confirmation{When: now, How: "words"})
+	}
+	for _, k := range b.differed {
+		if err := m.savePin(Pin{Identity: alice, Type: attest.TypeEd25519, Key: k, First: now, Last: now, Differed: now}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, k := range b.others {
 		pin(bob, k, true)
@@ -94,7 +100,7 @@ func TestVerdicts(t *testing.T) {
 		facts  Facts
 		want   Word
 		flags  string
-		after  string // pins of alice afterwards: key, ! strong, * confirmed; - for a memory that did not change
+		after  string // pins of alice afterwards: key, ! strong, * confirmed, ? differed; - for a memory that did not change
 	}{
 		// Without signatures.
 		{"plain", nothing, facts(NoExchange, in), None, "", "-"},
@@ -123,7 +129,7 @@ func TestVerdicts(t *testing.T) {
 		{"a new key, dialled", nothing, facts(Confirmed, out, signed(R, "k", alice)), Encrypted, "", "k!"},
 		{"a new key, incoming: weak", nothing, facts(Confirmed, in, signed(R, "k", alice)), Encrypted, "", "k"},
 		{"a new key, words equal", nothing, facts(Confirmed, in, signed(R, "k", alice)).sas(Equal), Verified, "", "k!*"},
-		{"a new key, words different: not remembered", nothing, facts(Confirmed, out, signed(R, "k", alice)).sas(Different), Mismatch, "", "-"},
+		{"a new key, words different: it is none", nothing, facts(Confirmed, out, signed(R, "k", alice)).sas(Different), Mismatch, "", "k?"},
 		{"a new key, not confirmed: not remembered", nothing, facts(Pending, out, signed(R, "k", alice)), None, "", "-"},
 		{"a bad signature", nothing, facts(Confirmed, in, signed(W, "k", alice)), Mismatch, "", "-"},
 		{"a bad signature beside a good one", before{confirmed: []string{"k"}}, facts(Confirmed, in, signed(R, "k", alice), signed(W, "l", alice)), Mismatch, "", "-"},
@@ -138,6 +144,27 @@ func TestVerdicts(t *testing.T) {
 		{"a weak pin, incoming again", before{weak: []string{"k"}}, facts(Confirmed, in, signed(R, "k", alice)), Encrypted, "", "k"},
 		{"a weak pin, words equal", before{weak: []string{"k"}}, facts(Confirmed, in, signed(R, "k", alice)).sas(Equal), Verified, "", "k!*"},
 		{"the pinned key not checked: as if stripped", before{strong: []string{"k"}}, facts(Confirmed, in, signed(U, "k", alice)), Encrypted, down, "-"},
+
+		// Words that differed: what was said before of the key holds no longer, and
+		// later calls with it are a mismatch until somebody says otherwise.
+		{"words different, a weak pin", before{weak: []string{"k"}}, facts(Confirmed, in, signed(R, "k", alice)).sas(Different), Mismatch, "", "k?"},
+		{"words different, a pinned key", before{strong: []string{"k"}}, facts(Confirmed, out, signed(R, "k", alice)).sas(Different), Mismatch, "", "k?"},
+		{"words different, a confirmed key", before{confirmed: []string{"k"}}, facts(Confirmed, out, signed(R, "k", alice)).sas(Different), Mismatch, "", "k?"},
+		{"words different, both keys of a hand-over", before{confirmed: []string{"k"}}, facts(Confirmed, in, signed(R, "k", alice), signed(R, "l", alice)).sas(Different), Mismatch, "", "k? l?"},
+		{"words different, signed for somebody else", before{others: []string{"k"}, confirmed: []string{"l"}}, facts(Confirmed, out, signed(R, "k", bob)).sas(Different), Mismatch, "", "-"},
+		{"words different, no signature: other calls stay what they are", before{confirmed: []string{"k"}}, facts(Confirmed, out).sas(Different), Mismatch, "", "-"},
+		{"words different beside a bad signature", before{confirmed: []string{"k"}}, facts(Confirmed, out, signed(R, "k", alice), signed(W, "l", alice)).sas(Different), Mismatch, "", "k?"},
+		{"words different before the exchange is confirmed", before{confirmed: []string{"k"}}, facts(Pending, out, signed(R, "k", alice)).sas(Different), Mismatch, "", "-"},
+		{"words different, a key of the keyring", nothing, facts(Confirmed, in, pgp(R, true, alice)).sas(Different), Mismatch, "", "FPR?"},
+		{"they differed before: the same key", before{differed: []string{"k"}}, facts(Confirmed, out, signed(R, "k", alice)), Mismatch, "", "-"},
+		{"they differed before: not confirmed yet", before{differed: []string{"k"}}, facts(Pending, in, signed(R, "k", alice)), Mismatch, "", "-"},
+		{"they differed before: beside a good key", before{differed: []string{"k"}, confirmed: []string{"l"}}, facts(Confirmed, in, signed(R, "l", alice), signed(R, "k", alice)), Mismatch, "", "-"},
+		{"they differed before, and are equal now", before{differed: []string{"k"}}, facts(Confirmed, in, signed(R, "k", alice)).sas(Equal), Verified, "", "k!*"},
+		{"they differed before, with another key", before{differed: []string{"k"}}, facts(Confirmed, out, signed(R, "l", alice)), Encrypted, "", "k? l!"},
+		{"they differed before, and nobody signs", before{differed: []string{"k"}}, facts(Confirmed, out), Encrypted, "", "k?"},
+		{"they differed before, with somebody else's name", before{differed: []string{"k"}}, facts(Confirmed, out, signed(R, "k", bob)).identity(bob), Encrypted, "", "k?"},
+		{"they differed before, plain", before{differed: []string{"k"}}, facts(NoExchange, in), None, "", "-"},
+		{"they differed before, and now it is a forgery", before{differed: []string{"k"}}, facts(Confirmed, in, signed(U, "k", alice)), Encrypted, "", "-"},
 
 		// Another key.
 		{"another key, pinned before", before{strong: []string{"k"}}, facts(Confirmed, out, signed(R, "l", alice)), Mismatch, changed, "-"},
@@ -209,6 +236,9 @@ func TestVerdicts(t *testing.T) {
 				}
 				if len(p.Confirmations) > 0 {
 					s += "*"
+				}
+				if !p.Differed.IsZero() {
+					s += "?"
 				}
 				after = append(after, s)
 			}

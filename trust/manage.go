@@ -74,8 +74,9 @@ func (m *Memory) Blocked(identity string) bool {
 	return m.peers[canonical(identity)].Blocked
 }
 
-// Confirm notes that a person has checked a key of an identity. The key may be
-// cut short where that leaves no doubt, and left out where there is one only.
+// Confirm notes that a person has checked a key of an identity, also after words
+// that differed. The key may be cut short where that leaves no doubt, and left out
+// where there is one only.
 func (m *Memory) Confirm(identity, key, how string, now time.Time) error {
 	m.change.Lock()
 	defer m.change.Unlock()
@@ -87,7 +88,10 @@ func (m *Memory) Confirm(identity, key, how string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	p.Strong = true
+	if p.Type == attest.TypeOpenPGP { // of which nothing is kept but that words differed: the keyring decides again
+		return m.dropPin(p)
+	}
+	p.Strong, p.Differed = true, time.Time{}
 	p.Confirmations = append(slices.Clone(p.Confirmations), Confirmation{When: now, How: how})
 	return m.savePin(p)
 }
@@ -198,6 +202,28 @@ func (m *Memory) Export(w io.Writer) error {
 	return e.Encode(exported{Version: 1, Entries: m.List(), BlockedKeys: m.BlockedKeys()})
 }
 
+// yields says whether what another sipward remembers of the same key takes the
+// place of what is remembered here: the later word of a person does, and where
+// nobody has said that words differed the one that more was said of.
+func (p Pin) yields(other Pin) bool {
+	if p.Differed.IsZero() && other.Differed.IsZero() {
+		return len(other.Confirmations) > len(p.Confirmations)
+	}
+	if !other.Differed.IsZero() {
+		return !p.said().After(other.Differed)
+	}
+	return other.said().After(p.Differed)
+}
+
+// said is when a person last said something of a key, zero for never.
+func (p Pin) said() time.Time {
+	at := p.Differed
+	if n := len(p.Confirmations); n > 0 && p.Confirmations[n-1].When.After(at) {
+		at = p.Confirmations[n-1].When
+	}
+	return at
+}
+
 // Import takes over what Export has written, beside what is there. Nothing is
 // taken where any of it is of another form. It returns how many keys came.
 func (m *Memory) Import(r io.Reader) (pins int, err error) {
@@ -216,7 +242,7 @@ func (m *Memory) Import(r io.Reader) (pins int, err error) {
 		}
 		for _, p := range e.Pins {
 			v, err := attest.Parse(p.Type + " " + p.Key + " " + p.Identity + " x")
-			if err != nil || p.Identity != e.Identity || v.Type != attest.TypeEd25519 {
+			if err != nil || p.Identity != e.Identity || v.Type != attest.TypeEd25519 && (v.Type != attest.TypeOpenPGP || p.Differed.IsZero()) {
 				return 0, fmt.Errorf("trust: %s has a key that is not of this form", e.Identity)
 			}
 		}
@@ -235,8 +261,12 @@ func (m *Memory) Import(r io.Reader) (pins int, err error) {
 			return pins, err
 		}
 		for _, p := range e.Pins {
-			if had, ok := m.find(p); ok && len(had.Confirmations) >= len(p.Confirmations) {
+			had, known := m.find(p)
+			if known && !had.yields(p) {
 				continue
+			}
+			if !p.Differed.IsZero() {
+				p = p.differs(p.Differed)
 			}
 			if err := m.savePin(p); err != nil {
 				return pins, err

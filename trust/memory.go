@@ -12,7 +12,10 @@ import (
 	"github.com/sipward/sipward/sas/attest"
 )
 
-// Pin is a key that spoke for an identity.
+// Pin is a key that spoke for an identity. One with Differed is the contrary of a
+// pin: calls that it signs for the identity are a mismatch, and it stands for
+// nothing against which other keys were to be held. It alone may be of OpenPGP,
+// where otherwise the keyring says what counts.
 type Pin struct {
 	Identity      string         `json:"identity"`
 	Type          string         `json:"type"`
@@ -20,6 +23,7 @@ type Pin struct {
 	First         time.Time      `json:"first"`
 	Last          time.Time      `json:"last"`
 	Strong        bool           `json:"strong"`
+	Differed      time.Time      `json:"differed,omitzero"` // when a person said that the words of a call with it differed, and none has said otherwise since
 	Confirmations []Confirmation `json:"confirmations,omitempty"`
 }
 
@@ -104,9 +108,20 @@ func Open(k Keeper) (*Memory, error) {
 
 func keyName(typ, key string) string { return typ + " " + key }
 
+// isWeak says whether nothing but incoming calls has shown a key.
+func (p Pin) isWeak() bool { return !p.Strong && p.Differed.IsZero() }
+
+// differs is a pin once the words of a call with its key have differed.
+func (p Pin) differs(when time.Time) Pin {
+	p.Strong, p.Confirmations, p.Differed = false, nil, when
+	return p
+}
+
 // worth orders pins: those that are lost first come first.
 func (p Pin) worth() int {
 	switch {
+	case !p.Differed.IsZero():
+		return 3
 	case len(p.Confirmations) > 0:
 		return 2
 	case p.Strong:
@@ -149,14 +164,23 @@ func (m *Memory) learn(c Change) error {
 	if c.drop {
 		return m.dropPin(c.pin)
 	}
-	if c.joined {
-		if had, ok := m.find(c.pin); ok {
+	had, known := m.find(c.pin)
+	if c.differ {
+		c.pin = c.pin.differs(c.pin.Last)
+	} else if known && !had.Differed.IsZero() {
+		// What the call has taught, or somebody said in it before, holds no longer.
+		if !c.joined || !c.pin.Confirmations[0].When.After(had.Differed) {
+			return nil
+		}
+		c.pin.Differed = time.Time{}
+	} else if c.joined {
+		if known {
 			c.pin.Confirmations = append(slices.Clone(had.Confirmations), c.pin.Confirmations...)
 			if n := len(c.pin.Confirmations); n > 10 {
 				c.pin.Confirmations = c.pin.Confirmations[n-10:]
 			}
 		}
-	} else if had, ok := m.find(c.pin); ok {
+	} else if known {
 		// What was confirmed since the verdict stays.
 		c.pin.Confirmations, c.pin.Strong = had.Confirmations, c.pin.Strong || had.Strong
 	}
@@ -181,12 +205,12 @@ func (m *Memory) find(p Pin) (Pin, bool) {
 // many of them.
 func (m *Memory) makeRoom(p Pin) error {
 	m.mu.RLock()
-	full := !p.Strong && m.weak >= m.limit
+	full := p.isWeak() && m.weak >= m.limit
 	var oldest Pin
 	if full {
 		for _, pins := range m.pins {
 			for _, q := range pins {
-				if !q.Strong && (oldest.Identity == "" || q.Last.Before(oldest.Last)) {
+				if q.isWeak() && (oldest.Identity == "" || q.Last.Before(oldest.Last)) {
 					oldest = q
 				}
 			}
@@ -211,10 +235,10 @@ func (m *Memory) makeRoom(p Pin) error {
 func (m *Memory) put(p Pin) {
 	pins := m.pins[p.Identity]
 	i := slices.IndexFunc(pins, func(q Pin) bool { return q.Type == p.Type && q.Key == p.Key })
-	if i >= 0 && !pins[i].Strong {
+	if i >= 0 && pins[i].isWeak() {
 		m.weak--
 	}
-	if !p.Strong {
+	if p.isWeak() {
 		m.weak++
 	}
 	pins = slices.Clone(pins) // a verdict may be reading the old ones
@@ -249,7 +273,7 @@ func (m *Memory) dropPin(p Pin) error {
 	if i < 0 {
 		return nil
 	}
-	if !pins[i].Strong {
+	if pins[i].isWeak() {
 		m.weak--
 	}
 	if pins = slices.Delete(slices.Clone(pins), i, i+1); len(pins) == 0 {

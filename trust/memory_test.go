@@ -194,6 +194,129 @@ func TestVerdictsAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// What people have said lasts: over a restart, over an export, and whatever
+// outsiders fill the memory with.
+func TestDifferedLasts(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "state.db")
+	m, s := onDisk(t, path)
+	good, ring := signed(attest.Right, testKey, alice), pgp(attest.Right, true, alice)
+	call(t, m, facts(Confirmed, true, good).sas(Equal))
+	if v := call(t, m, facts(Confirmed, true, good, ring)); v.Word != Verified {
+		t.Fatalf("%+v", v)
+	}
+	call(t, m, facts(Confirmed, true, good, ring).sas(Different))
+	s.Close()
+	m, s = onDisk(t, path)
+	defer s.Close()
+	var b bytes.Buffer
+	if err := m.Export(&b); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(t, elsewhere, facts(Confirmed, true, good).sas(Equal)) // he had said so there
+	if n, err := elsewhere.Import(&b); err != nil || n != 2 {
+		t.Errorf("%d, %v", n, err)
+	}
+	m.limit = 5
+	for i := range 20 { // many names, and many keys under this one
+		who := fmt.Sprintf("sip:mallory%d@evil.example", i)
+		call(t, m, facts(Confirmed, false, signed(attest.Right, "evil", who)).identity(who))
+		call(t, m, facts(Confirmed, true, signed(attest.Right, fmt.Sprint("l", i), alice)).sas(Equal))
+	}
+	for name, m := range map[string]*Memory{"here": m, "elsewhere": elsewhere} {
+		for _, sig := range []attest.Result{good, ring} {
+			if v := call(t, m, facts(Confirmed, true, sig)); v.Word != Mismatch || !strings.Contains(v.Says, "4 May 2026") {
+				t.Errorf("%s: %+v", name, v)
+			}
+		}
+	}
+	// Who knows better says so, of each key by itself.
+	if err := m.Confirm(alice, testKey, "console", now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Confirm(alice, "FPR", "console", now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []attest.Result{good, ring} {
+		if v := call(t, m, facts(Confirmed, true, sig)); v.Word != Verified {
+			t.Errorf("%+v", v)
+		}
+	}
+	if err := elsewhere.Forget(alice, ""); err != nil {
+		t.Fatal(err)
+	}
+	if v := call(t, elsewhere, facts(Confirmed, true, good)); v.Word != Encrypted {
+		t.Errorf("%+v", v)
+	}
+}
+
+// What a call has taught is written beside it; that comes too late for a key of
+// which somebody has said meanwhile that the words differ.
+func TestDifferedIsTheLastWord(t *testing.T) {
+	t.Parallel()
+	m := before{}.memory(t)
+	sig := signed(attest.Right, "k", alice)
+	_, learned := m.Judge(facts(Confirmed, true, sig), now)
+	_, equal := m.Judge(facts(Confirmed, true, sig).sas(Equal), now.Add(time.Second))
+	_, different := m.Judge(facts(Confirmed, true, sig).sas(Different), now.Add(time.Second))
+	for _, changes := range [][]Change{different, learned, equal} {
+		if err := m.Learn(changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v, _ := m.Judge(facts(Confirmed, true, sig), now.Add(time.Hour)); v.Word != Mismatch {
+		t.Errorf("%+v", v)
+	}
+	if e, err := m.Get(alice); err != nil || len(e.Pins) != 1 || e.Pins[0].Strong || len(e.Pins[0].Confirmations) != 0 {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// Of what two sipwards remember the later word of a person counts.
+func TestImportTakesTheLaterWord(t *testing.T) {
+	t.Parallel()
+	at := func(hours int) time.Time { return now.Add(time.Duration(hours) * time.Hour) }
+	said := func(hours ...int) (p Pin) { // confirmed then; negative: differed
+		p = Pin{Strong: true}
+		for _, h := range hours {
+			if h < 0 {
+				p = p.differs(at(-h))
+			} else {
+				p.Confirmations = append(p.Confirmations, Confirmation{When: at(h)})
+			}
+		}
+		return p
+	}
+	for _, test := range []struct {
+		here, there Pin
+		yields      bool
+	}{
+		{said(), said(), false},
+		{said(), said(1), true},
+		{said(1), said(), false},
+		{said(1), said(2, 3), true},
+		{said(1), said(-2), true},
+		{said(2), said(-2), true}, // the worse
+		{said(2), said(-1), false},
+		{said(-1), said(), false},
+		{said(-1), said(2), true},
+		{said(-2), said(1), false},
+		{said(-2), said(2), false},
+		{said(-1), said(-2), true},
+	} {
+		if got := test.here.yields(test.there); got != test.yields {
+			t.Errorf("%+v yields to %+v: %v", test.here, test.there, got)
+		}
+	}
+}
+
+// testKey is a key in the form that the attribute has.
+var testKey = strings.Repeat("A", 43)
+
 // A verdict among 10 000 records.
 func BenchmarkJudge(b *testing.B) {
 	m, err := Open(nil)

@@ -22,6 +22,8 @@ func newConfirm() *cobra.Command {
 		Long: `Once both people have read the words or the code of a call to each other, say here
 whether they were the same. The call then counts as verified, and so do later ones
 that the same key signs; or, if they differ, somebody sits in between and the call ends.
+What was said of that key before is withdrawn then, and later calls that it signs are a
+mismatch until sipward trust confirm or forget. Who has said "equal" may still say this.
 
 --code takes the six digits that the other person has read out to you. A second wrong
 code counts as different.

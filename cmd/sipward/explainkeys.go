@@ -83,7 +83,7 @@ func (e *explainer) keys(ctx context.Context, t route.Target, d policy.Decision)
 // remembered says what an entry is worth, in a word and in a sentence.
 func (e *explainer) remembered(entry trust.Entry, from string) (best trust.Word, says string) {
 	best = trust.Encrypted
-	weak := 0
+	weak, differed := 0, 0
 	for _, p := range entry.Pins {
 		switch degree(p) {
 		case "confirmed":
@@ -92,6 +92,8 @@ func (e *explainer) remembered(entry trust.Entry, from string) (best trust.Word,
 			if best != trust.Verified {
 				best = trust.Pinned
 			}
+		case "differed":
+			differed++
 		default:
 			weak++
 		}
@@ -107,6 +109,9 @@ func (e *explainer) remembered(entry trust.Entry, from string) (best trust.Word,
 		says = from + " remembers that calls were encrypted: a plain one would be a downgrade"
 	default:
 		says = from + " remembers no key"
+	}
+	if differed > 0 {
+		says += "; and one of which somebody said that the words differed: signed with it, the call is a mismatch"
 	}
 	return best, says
 }

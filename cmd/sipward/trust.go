@@ -30,6 +30,8 @@ func newTrust() *cobra.Command {
 		Long: `sipward remembers by which key each peer has signed. A key is weak while only calls
 from outside have shown it, pinned once the peer was called and signed with it, and
 confirmed once somebody has compared the words, or said here that it is the right one.
+Where the words differed, calls with the key that signed are a mismatch until somebody
+has confirmed or forgotten it here.
 
 The running sipward is asked; where none runs, its state file is.`,
 		Example: "  sipward trust list\n  sipward trust confirm sip:bob@b.example",
@@ -179,6 +181,8 @@ func shortKey(p trust.Pin) string { return attest.Short(attest.Value{Type: p.Typ
 // degree is what a pin is worth, in a word.
 func degree(p trust.Pin) string {
 	switch {
+	case !p.Differed.IsZero():
+		return "differed"
 	case len(p.Confirmations) > 0:
 		return "confirmed"
 	case p.Strong:
@@ -230,6 +234,9 @@ func writeEntry(out io.Writer, e trust.Entry) error {
 	for _, p := range e.Pins {
 		fmt.Fprintf(&b, "  key %s  %s\n    %s %s\n    first call %s, last call %s\n", shortKey(p), degree(p), p.Type, p.Key,
 			p.First.Local().Format("2006-01-02 15:04"), p.Last.Local().Format("2006-01-02 15:04"))
+		if !p.Differed.IsZero() {
+			fmt.Fprintf(&b, "    the words differed %s: calls that it signs are a mismatch\n", p.Differed.Local().Format("2006-01-02 15:04"))
+		}
 		for _, c := range p.Confirmations {
 			fmt.Fprintf(&b, "    confirmed %s (%s)\n", c.When.Local().Format("2006-01-02 15:04"), clean(c.How))
 		}
@@ -262,7 +269,8 @@ func newTrustConfirm() *cobra.Command {
 		Use:   "confirm WHO [--key KEY]",
 		Short: "Say that a key is the right one",
 		Long: `Calls signed with the key count as verified from now on. Compare it before, on
-another way than the call: sipward keys show prints it at the other end.
+another way than the call: sipward keys show prints it at the other end. This also takes
+back that the words of a call with the key differed.
 
 KEY is the beginning of the key, as sipward trust list shows it; it may be left out
 where only one is remembered.`,

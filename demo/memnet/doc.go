@@ -1,5 +1,6 @@
 // Package memnet is a network of UDP sockets that lives in memory, for demos
-// and for tests that want loss, delay and reordering to order.
+// and for tests that want loss, delay and reordering to order. [Streams] are
+// connections of TCP beside it.
 //
 // A socket is an ordinary [net.PacketConn], so whatever serves a UDP socket
 // serves one of these. Nothing leaves the process and no port of the machine

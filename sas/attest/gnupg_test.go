@@ -4,93 +4,28 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sipward/sipward/test/gnupg"
 )
 
-// requireGPG makes a missing GnuPG a failure.
-const requireGPG = "SIPWARD_REQUIRE_GPG"
-
-// home is a keyring of GnuPG with an agent of its own.
+// home is a keyring of GnuPG, and what is expected of it here.
 type home struct {
-	t   testing.TB
-	dir string
+	*gnupg.Home
+	t testing.TB
 }
 
-func newHome(t testing.TB) *home {
-	t.Helper()
-	if _, err := exec.LookPath("gpg"); err != nil {
-		if os.Getenv(requireGPG) != "" {
-			t.Fatal("gpg is missing: ", err)
-		}
-		t.Skip("gpg is missing: install GnuPG (Debian package gnupg)")
-	}
-	// The path of the agent's socket may have 107 octets: t.TempDir is too long.
-	dir, err := os.MkdirTemp("", "gpg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &home{t, dir}
-	t.Cleanup(func() {
-		if out, err := exec.Command("gpgconf", "--homedir", dir, "--kill", "all").CombinedOutput(); err != nil {
-			t.Errorf("gpgconf: %v: %s", err, out)
-		}
-		os.RemoveAll(dir)
-	})
-	return h
-}
+func newHome(t testing.TB) *home { t.Helper(); return &home{gnupg.New(t), t} }
 
-func (h *home) options() GnuPGOptions { return GnuPGOptions{HomeDir: h.dir, Timeout: 20 * time.Second} }
-
-// gpg runs it and fails the test where it fails.
-func (h *home) gpg(stdin []byte, args ...string) []byte {
-	h.t.Helper()
-	cmd := exec.Command("gpg", append([]string{"--homedir", h.dir, "--batch", "--no-tty", "--quiet", "--yes", "--pinentry-mode", "loopback"}, args...)...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.Stdin = bytes.NewReader(stdin)
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
-		h.t.Fatalf("gpg %s: %v\n%s", strings.Join(args, " "), err, complaint.Bytes())
-	}
-	return out.Bytes()
-}
-
-// make makes a key without a passphrase and gives its fingerprint. args stand
-// before the command.
-func (h *home) make(userID, algorithm, usage, expire string, args ...string) string {
-	h.t.Helper()
-	h.gpg(nil, append(args, "--passphrase", "", "--quick-generate-key", userID, algorithm, usage, expire)...)
-	fingerprints := h.fingerprints("=" + userID)
-	return fingerprints[0]
-}
-
-// fingerprints are those of a key and its subkeys.
-func (h *home) fingerprints(key string) []string {
-	h.t.Helper()
-	list, err := parseListing(h.gpg(nil, "--with-colons", "--list-keys", key))
-	if err != nil || len(list) == 0 {
-		h.t.Fatalf("%v, %v", list, err)
-	}
-	return list[len(list)-1].signers
-}
-
-func (h *home) subkey(primary, algorithm, usage, expire string) string {
-	h.t.Helper()
-	h.gpg(nil, "--passphrase", "", "--quick-add-key", primary, algorithm, usage, expire)
-	all := h.fingerprints(primary)
-	return all[len(all)-1]
-}
-
-func (h *home) export(key string) []byte { return h.gpg(nil, "--export", key) }
+func (h *home) options() GnuPGOptions { return GnuPGOptions{HomeDir: h.Dir, Timeout: 20 * time.Second} }
 
 func (h *home) keys(key string) *Keys {
 	h.t.Helper()
-	return readTestKeys(h.t, h.export(key))
+	return readTestKeys(h.t, h.Export(key))
 }
 
 func readTestKeys(t testing.TB, exported []byte) *Keys {
@@ -109,7 +44,7 @@ func readTestKeys(t testing.TB, exported []byte) *Keys {
 // sign makes a detached signature with exactly this key.
 func (h *home) sign(key string, text []byte, args ...string) []byte {
 	h.t.Helper()
-	return h.gpg(text, append(args, "--local-user", key+"!", "--detach-sign", "--output", "-")...)
+	return h.Run(text, append(args, "--local-user", key+"!", "--detach-sign", "--output", "-")...)
 }
 
 const alice = "sip:alice@a.example"
@@ -137,7 +72,7 @@ func TestKeysMadeByGnuPG(t *testing.T) {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
 			h := newHome(t)
-			f := h.make("Alice <alice@a.example>", algorithm, "sign", "never")
+			f := h.Make("Alice <alice@a.example>", algorithm, "sign", "never")
 			k, sig := h.keys(f), h.sign(f, signedText)
 			h.expect(k, f, sig, Right, true, "signed by the OpenPGP key "+f)
 			h.expect(k, f, h.sign(f, signedText, "--digest-algo", "SHA512"), Right, true, "signed")
@@ -155,9 +90,9 @@ func TestKeysMadeByGnuPG(t *testing.T) {
 				}
 			}
 			h.expect(k, f, append(bytes.Clone(sig), sig...), Wrong, false, "not one binary")
-			h.expect(k, f, h.gpg(signedText, "--local-user", f, "--armor", "--detach-sign", "--output", "-"), Wrong, false, "not one binary")
-			h.expect(k, f, h.gpg(signedText, "--local-user", f, "--textmode", "--detach-sign", "--output", "-"), Wrong, false, "not one binary")
-			h.expect(k, f, h.gpg(signedText, "--local-user", f, "--sign", "--output", "-"), Wrong, false, "not one binary")
+			h.expect(k, f, h.Run(signedText, "--local-user", f, "--armor", "--detach-sign", "--output", "-"), Wrong, false, "not one binary")
+			h.expect(k, f, h.Run(signedText, "--local-user", f, "--textmode", "--detach-sign", "--output", "-"), Wrong, false, "not one binary")
+			h.expect(k, f, h.Run(signedText, "--local-user", f, "--sign", "--output", "-"), Wrong, false, "not one binary")
 			h.expect(k, f, nil, Wrong, false, "not one binary")
 		})
 	}
@@ -166,14 +101,14 @@ func TestKeysMadeByGnuPG(t *testing.T) {
 func TestSubkeysMadeByGnuPG(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	f := h.make("alice@a.example", "ed25519", "cert", "never")
+	f := h.Make("alice@a.example", "ed25519", "cert", "never")
 	if k := h.keys(f); k.Usable(context.Background(), alice) {
 		t.Error("a key that may only certify is usable")
 	}
 	before := h.keys(f)
-	sub := h.subkey(f, "nistp256/ecdsa", "sign", "never")
-	h.subkey(f, "ed25519", "auth", "never")
-	h.subkey(f, "cv25519", "encr", "never")
+	sub := h.Subkey(f, "nistp256/ecdsa", "sign", "never")
+	h.Subkey(f, "ed25519", "auth", "never")
+	h.Subkey(f, "cv25519", "encr", "never")
 	k, bySub := h.keys(f), h.sign(sub, signedText)
 	h.expect(k, f, bySub, Right, true, "signed by the OpenPGP key "+f)
 	h.expect(k, sub, bySub, Unchecked, false, "not in the keyring") // the attribute names the primary key
@@ -193,11 +128,11 @@ func TestSubkeysMadeByGnuPG(t *testing.T) {
 	}
 	h.expect(made, f, bySub, Unchecked, false, "may not sign")
 
-	h.gpg([]byte("y\n0\n\ny\n"), "--command-fd", "0", "--no-batch", "--edit-key", f, "key 1", "revkey", "save")
+	h.Run([]byte("y\n0\n\ny\n"), "--command-fd", "0", "--no-batch", "--edit-key", f, "key 1", "revkey", "save")
 	h.expect(h.keys(f), f, bySub, Unchecked, false, "is revoked")
 	// Whichever copy is read first, the revocation counts.
 	old := before
-	for _, copies := range [][]byte{append(h.export(f), exported(t, old)...), append(exported(t, old), h.export(f)...)} {
+	for _, copies := range [][]byte{append(h.Export(f), exported(t, old)...), append(exported(t, old), h.Export(f)...)} {
 		h.expect(readTestKeys(t, copies), f, bySub, Unchecked, false, "is revoked")
 	}
 }
@@ -216,22 +151,18 @@ func exported(t testing.TB, k *Keys) []byte {
 func TestRevokedByGnuPG(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	f := h.make("Alice <alice@a.example>", "ed25519", "sign", "never")
-	h.gpg(nil, "--quick-add-uid", f, "Alice <sip:alice@b.example>")
-	sig, fresh := h.sign(f, signedText), h.export(f)
-	h.gpg(nil, "--quick-revoke-uid", f, "Alice <alice@a.example>")
+	f := h.Make("Alice <alice@a.example>", "ed25519", "sign", "never")
+	h.Run(nil, "--quick-add-uid", f, "Alice <sip:alice@b.example>")
+	sig, fresh := h.sign(f, signedText), h.Export(f)
+	h.Run(nil, "--quick-revoke-uid", f, "Alice <alice@a.example>")
 	h.expect(h.keys(f), f, sig, Right, false, "not known to belong")
 	expectResult(t, h.keys(f).Verify(context.Background(), f, "sip:alice@b.example", signedText, sig), Right, true, "signed")
 	if k := h.keys(f); k.Usable(context.Background(), alice) || !k.Usable(context.Background(), "sip:alice@b.example") {
 		t.Error("usable under a user ID that was taken back, or not under the other")
 	}
 
-	revocation, err := os.ReadFile(filepath.Join(h.dir, "openpgp-revocs.d", f+".rev"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.gpg(bytes.Replace(revocation, []byte(":-----BEGIN"), []byte("-----BEGIN"), 1), "--import")
-	revoked := h.export(f)
+	h.Import(h.Revocation(f))
+	revoked := h.Export(f)
 	for _, copies := range [][]byte{revoked, append(bytes.Clone(fresh), revoked...), append(bytes.Clone(revoked), fresh...)} {
 		k := readTestKeys(t, copies)
 		h.expect(k, f, sig, Unchecked, false, "is revoked")
@@ -245,7 +176,7 @@ func TestExpiredByGnuPG(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
 	then := []string{"--faked-system-time", "20240101T000000!"}
-	f := h.make("alice@a.example", "ed25519", "sign", "1y", then...)
+	f := h.Make("alice@a.example", "ed25519", "sign", "1y", then...)
 	sig := h.sign(f, signedText, then...)
 	h.expect(h.keys(f), f, sig, Unchecked, false, "is expired")
 	if h.keys(f).Usable(context.Background(), alice) {
@@ -257,8 +188,8 @@ func TestExpiredByGnuPG(t *testing.T) {
 	at.set.now = time.Now // judged anew
 	h.expect(at, f, sig, Unchecked, false, "is expired")
 
-	h.gpg(nil, "--quick-set-expire", f, "never")
-	sub := h.subkey(f, "ed25519", "sign", "2030-01-01")
+	h.Run(nil, "--quick-set-expire", f, "never")
+	sub := h.Subkey(f, "ed25519", "sign", "2030-01-01")
 	k := h.keys(f)
 	h.expect(k, f, h.sign(sub, signedText), Right, true, "signed")
 	k.set.now = func() time.Time { return time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC) }
@@ -276,35 +207,35 @@ func TestExpiredByGnuPG(t *testing.T) {
 func TestWeakByGnuPG(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	short := h.make("alice@a.example", "rsa1024", "sign", "never")
+	short := h.Make("alice@a.example", "rsa1024", "sign", "never")
 	h.expect(h.keys(short), short, h.sign(short, signedText), Unchecked, false, "RSA key of 1024 bits, and 2048 are needed")
-	dsa := h.make("alice@dsa.example", "dsa2048", "sign", "never")
+	dsa := h.Make("alice@dsa.example", "dsa2048", "sign", "never")
 	h.expect(h.keys(dsa), dsa, h.sign(dsa, signedText), Unchecked, false, "of an algorithm that does not count")
-	sha1 := h.make("alice@b.example", "ed25519", "sign", "never", "--cert-digest-algo", "SHA1")
+	sha1 := h.Make("alice@b.example", "ed25519", "sign", "never", "--cert-digest-algo", "SHA1")
 	h.expect(h.keys(sha1), sha1, h.sign(sha1, signedText), Unchecked, false, "no strong self-signature")
 	for _, key := range []struct{ f, identity string }{{short, alice}, {dsa, "sip:alice@dsa.example"}, {sha1, "sip:alice@b.example"}} {
 		if h.keys(key.f).Usable(context.Background(), key.identity) {
 			t.Errorf("%s is usable", key.identity)
 		}
 	}
-	f := h.make("Alice <alice@a.example>", "rsa2048", "sign", "never")
+	f := h.Make("Alice <alice@a.example>", "rsa2048", "sign", "never")
 	for digest, why := range map[string]string{"SHA1": "weak digest SHA-1", "RIPEMD160": "", "SHA224": "weak digest SHA-224"} {
 		h.expect(h.keys(f), f, h.sign(f, signedText, "--digest-algo", digest), Unchecked, false, why)
 	}
 	h.expect(h.keys(f), f, h.sign(f, signedText, "--digest-algo", "SHA256"), Right, true, "signed")
-	weakSub := h.subkey(f, "rsa1024", "sign", "never")
+	weakSub := h.Subkey(f, "rsa1024", "sign", "never")
 	h.expect(h.keys(f), f, h.sign(weakSub, signedText), Unchecked, false, "the subkey "+weakSub+" is an RSA key of 1024 bits")
 
 	// A strong key, another name of which is bound by SHA-1: that name does not count.
-	h.gpg(nil, "--cert-digest-algo", "SHA1", "--quick-add-uid", f, "alice@c.example")
+	h.Run(nil, "--cert-digest-algo", "SHA1", "--quick-add-uid", f, "alice@c.example")
 	expectResult(t, h.keys(f).Verify(context.Background(), f, "sip:alice@c.example", signedText, h.sign(f, signedText)), Right, false, "not known to belong")
 }
 
 func TestOpenKeys(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	a, b := h.make("alice@a.example", "ed25519", "sign", "never"), h.make("bob@b.example", "ed25519", "sign", "never")
-	armored := append(h.gpg(nil, "--armor", "--export", a), h.gpg(nil, "--armor", "--export", b)...)
+	a, b := h.Make("alice@a.example", "ed25519", "sign", "never"), h.Make("bob@b.example", "ed25519", "sign", "never")
+	armored := append(h.Run(nil, "--armor", "--export", a), h.Run(nil, "--armor", "--export", b)...)
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
 		path := filepath.Join(dir, name)
@@ -317,7 +248,7 @@ func TestOpenKeys(t *testing.T) {
 	if k, err := OpenKeys(two, nil); err != nil || k.Len() != 2 || !k.Usable(context.Background(), "sip:bob@b.example") {
 		t.Errorf("two blocks in one file: %v", err)
 	}
-	write("again.gpg", h.export(a))
+	write("again.gpg", h.Export(a))
 	write(".hidden", []byte("nothing"))
 	if k, err := OpenKeys(dir, nil); err != nil || k.Len() != 2 {
 		t.Errorf("a folder: %v", err)
@@ -326,10 +257,10 @@ func TestOpenKeys(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"secret.gpg": {h.gpg(nil, "--passphrase", "", "--export-secret-keys", a), "holds a secret key"},
+		"secret.gpg": {h.Run(nil, "--passphrase", "", "--export-secret-keys", a), "holds a secret key"},
 		"empty":      {nil, "no OpenPGP keys"},
 		"readme":     {[]byte("these are the keys\n"), "no OpenPGP keys"},
-		"sig.asc":    {h.gpg(signedText, "--armor", "--detach-sign", "--output", "-"), "not keys"},
+		"sig.asc":    {h.Run(signedText, "--armor", "--detach-sign", "--output", "-"), "not keys"},
 		"long":       {make([]byte, maxKeyFile+1), "longer than"},
 	} {
 		path := write(name, tt.content)
@@ -348,14 +279,14 @@ func TestOpenKeys(t *testing.T) {
 func TestChangedKeyFilesAreReadAgain(t *testing.T) {
 	t.Parallel()
 	h, dir := newHome(t), t.TempDir()
-	f := h.make("alice@a.example", "ed25519", "sign", "never")
+	f := h.Make("alice@a.example", "ed25519", "sign", "never")
 	sig, file := h.sign(f, signedText), filepath.Join(dir, "alice.gpg")
 	write := func(name string, b []byte) {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(file, h.export(f))
+	write(file, h.Export(f))
 	var notes []error
 	k, err := OpenKeys(dir, func(err error) { notes = append(notes, err) })
 	if err != nil {
@@ -364,11 +295,7 @@ func TestChangedKeyFilesAreReadAgain(t *testing.T) {
 	later := func() { k.looked = time.Now().Add(-lookEvery) }
 	h.expect(k, f, sig, Right, true, "signed")
 
-	revocation, err := os.ReadFile(filepath.Join(h.dir, "openpgp-revocs.d", f+".rev"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.gpg(bytes.Replace(revocation, []byte(":-----BEGIN"), []byte("-----BEGIN"), 1), "--import")
+	h.Import(h.Revocation(f))
 	write(filepath.Join(dir, "bad"), []byte("no keys"))
 	for range 3 {
 		later()
@@ -378,7 +305,7 @@ func TestChangedKeyFilesAreReadAgain(t *testing.T) {
 		t.Errorf("notes %v", notes)
 	}
 	os.Remove(filepath.Join(dir, "bad"))
-	write(filepath.Join(dir, "revoked.gpg"), h.export(f))
+	write(filepath.Join(dir, "revoked.gpg"), h.Export(f))
 	later()
 	h.expect(k, f, sig, Unchecked, false, "is revoked")
 	os.RemoveAll(dir)
@@ -392,11 +319,11 @@ func TestChangedKeyFilesAreReadAgain(t *testing.T) {
 func TestTrustInGnuPG(t *testing.T) {
 	t.Parallel()
 	h, ctx := newHome(t), context.Background()
-	me := h.make("me@me.example", "ed25519", "default", "never") // ultimate
-	a := h.make("Alice <alice@a.example>", "ed25519", "sign", "never")
-	c := h.make("carol@c.example", "ed25519", "default", "never")
-	d := h.make("dave@d.example", "ed25519", "sign", "never")
-	h.gpg([]byte(a+":2:\n"+c+":2:\n"+d+":2:\n"), "--import-ownertrust") // undefined
+	me := h.Make("me@me.example", "ed25519", "default", "never") // ultimate
+	a := h.Make("Alice <alice@a.example>", "ed25519", "sign", "never")
+	c := h.Make("carol@c.example", "ed25519", "default", "never")
+	d := h.Make("dave@d.example", "ed25519", "sign", "never")
+	h.Run([]byte(a+":2:\n"+c+":2:\n"+d+":2:\n"), "--import-ownertrust") // undefined
 	sig := h.sign(a, signedText)
 	open := func() *GnuPG {
 		g := NewGnuPG(h.options())
@@ -412,8 +339,8 @@ func TestTrustInGnuPG(t *testing.T) {
 	h.expect(g, strings.Repeat("F", 40), sig, Unchecked, false, "not in the keyring")
 
 	// Certified by the own key: full. Another user ID of it stays without.
-	h.gpg(nil, "--local-user", me, "--quick-lsign-key", a, "=Alice <alice@a.example>")
-	h.gpg(nil, "--quick-add-uid", a, "alice@b.example")
+	h.Run(nil, "--local-user", me, "--quick-lsign-key", a, "=Alice <alice@a.example>")
+	h.Run(nil, "--quick-add-uid", a, "alice@b.example")
 	g = open()
 	h.expect(g, a, sig, Right, true, "signed by the OpenPGP key "+a)
 	expectResult(t, g.Verify(ctx, a, "sip:alice@b.example", signedText, sig), Right, false, "not known to belong")
@@ -423,28 +350,24 @@ func TestTrustInGnuPG(t *testing.T) {
 	}
 
 	// Certified by somebody whose certifications count.
-	h.gpg(nil, "--local-user", c, "--quick-lsign-key", d)
+	h.Run(nil, "--local-user", c, "--quick-lsign-key", d)
 	if open().Usable(ctx, "sip:dave@d.example") {
 		t.Error("carol is not trusted to certify")
 	}
-	h.gpg(nil, "--local-user", me, "--quick-lsign-key", c)
-	h.gpg([]byte(c+":4:\n"), "--import-ownertrust") // marginal
+	h.Run(nil, "--local-user", me, "--quick-lsign-key", c)
+	h.Run([]byte(c+":4:\n"), "--import-ownertrust") // marginal
 	if open().Usable(ctx, "sip:dave@d.example") {
 		t.Error("one marginal certification is enough")
 	}
-	h.gpg([]byte(c+":5:\n"), "--import-ownertrust") // full
+	h.Run([]byte(c+":5:\n"), "--import-ownertrust") // full
 	if !open().Usable(ctx, "sip:dave@d.example") {
 		t.Error("dave is not trusted through carol")
 	}
 
-	h.gpg([]byte("y\n0\n\ny\n"), "--command-fd", "0", "--no-batch", "--edit-key", a, "disable", "save")
+	h.Run([]byte("y\n0\n\ny\n"), "--command-fd", "0", "--no-batch", "--edit-key", a, "disable", "save")
 	h.expect(open(), a, sig, Unchecked, false, "is disabled")
-	revocation, err := os.ReadFile(filepath.Join(h.dir, "openpgp-revocs.d", a+".rev"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.gpg(bytes.Replace(revocation, []byte(":-----BEGIN"), []byte("-----BEGIN"), 1), "--import")
-	h.gpg(nil, "--no-batch", "--edit-key", a, "enable", "save")
+	h.Import(h.Revocation(a))
+	h.Run(nil, "--no-batch", "--edit-key", a, "enable", "save")
 	h.expect(open(), a, sig, Unchecked, false, "is revoked")
 }
 
@@ -466,7 +389,7 @@ for f in A B; do echo "pub:u::::::::::"; echo "fpr:::::::::$f:"; echo "uid:u::::
 func TestGnuPGIsReadAgain(t *testing.T) {
 	t.Parallel()
 	h, ctx := newHome(t), context.Background()
-	h.make("first@a.example", "ed25519", "sign", "never")
+	h.Make("first@a.example", "ed25519", "sign", "never")
 	o := h.options()
 	o.Refresh, o.MaxAge = time.Nanosecond, time.Hour
 	g := NewGnuPG(o)
@@ -474,7 +397,7 @@ func TestGnuPGIsReadAgain(t *testing.T) {
 	if !g.Usable(ctx, "sip:first@a.example") {
 		t.Fatal("the first key is not usable")
 	}
-	h.make("alice@a.example", "ed25519", "sign", "never")
+	h.Make("alice@a.example", "ed25519", "sign", "never")
 	for deadline := time.Now().Add(20 * time.Second); !g.Usable(ctx, alice); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a new key is never seen")
@@ -485,7 +408,7 @@ func TestGnuPGIsReadAgain(t *testing.T) {
 	late := NewGnuPG(o)
 	defer late.Close()
 	for _, user := range []string{"late", "later"} {
-		h.make(user+"@a.example", "ed25519", "sign", "never")
+		h.Make(user+"@a.example", "ed25519", "sign", "never")
 		if !late.Usable(ctx, "sip:"+user+"@a.example") {
 			t.Errorf("keys from before %s's are used", user)
 		}

@@ -3,7 +3,6 @@ package attest
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -42,19 +41,19 @@ func TestGnuPGSigns(t *testing.T) {
 	t.Parallel()
 	h, ctx := newHome(t), context.Background()
 	for _, algorithm := range []string{"ed25519", "rsa3072", "nistp256"} {
-		f := h.make("Alice <alice@a.example>", algorithm, "sign", "never")
+		f := h.Make("Alice <alice@a.example>", algorithm, "sign", "never")
 		s, err := NewGnuPGSigner(ctx, h.options(), f)
 		if err != nil {
 			t.Fatal(err)
 		}
 		checkSigner(t, h.keys(f), s, f)
-		h.gpg(nil, "--yes", "--delete-secret-and-public-key", f)
+		h.Run(nil, "--yes", "--delete-secret-and-public-key", f)
 		if v, err := s.Sign(ctx, Initiator, [32]byte{}, alice); err == nil || !strings.Contains(err.Error(), f) {
 			t.Errorf("%s by a key that is gone: %v", v, err)
 		}
 	}
-	f := h.make("alice@a.example", "ed25519", "cert", "never")
-	first, second := h.subkey(f, "ed25519", "sign", "never"), h.subkey(f, "nistp256/ecdsa", "sign", "never")
+	f := h.Make("alice@a.example", "ed25519", "cert", "never")
+	first, second := h.Subkey(f, "ed25519", "sign", "never"), h.Subkey(f, "nistp256/ecdsa", "sign", "never")
 	for _, named := range []string{f, first, second} {
 		s, err := NewGnuPGSigner(ctx, h.options(), named)
 		if err != nil {
@@ -87,7 +86,7 @@ func TestGnuPGSigns(t *testing.T) {
 		}
 	}
 	// A key that expires later is an error then, in words.
-	past := h.make("past@a.example", "ed25519", "sign", "1y", "--faked-system-time", "20240101T000000!")
+	past := h.Make("past@a.example", "ed25519", "sign", "1y", "--faked-system-time", "20240101T000000!")
 	if _, err := NewGnuPGSigner(ctx, h.options(), past); err == nil || !strings.Contains(err.Error(), "is expired") {
 		t.Errorf("an expired key: %v", err)
 	}
@@ -96,18 +95,16 @@ func TestGnuPGSigns(t *testing.T) {
 func TestMissingPassphraseIsAnError(t *testing.T) {
 	t.Parallel()
 	h, ctx := newHome(t), context.Background()
-	h.gpg(nil, "--passphrase", "secret words", "--quick-generate-key", "Alice <alice@a.example>", "ed25519", "sign", "never")
-	f := h.fingerprints("alice@a.example")[0]
+	h.Run(nil, "--passphrase", "secret words", "--quick-generate-key", "Alice <alice@a.example>", "ed25519", "sign", "never")
+	f := h.Fingerprints("alice@a.example")[0]
 	s, err := NewGnuPGSigner(ctx, h.options(), f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Who has signed once has told the agent.
-	h.gpg(signedText, "--passphrase", "secret words", "--local-user", f, "--detach-sign", "--output", "-")
+	h.Run(signedText, "--passphrase", "secret words", "--local-user", f, "--detach-sign", "--output", "-")
 	checkSigner(t, h.keys(f), s, f)
-	if out, err := exec.Command("gpgconf", "--homedir", h.dir, "--kill", "gpg-agent").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	h.Forget()
 	start := time.Now()
 	if v, err := s.Sign(ctx, Initiator, [32]byte{}, alice); err == nil || !strings.Contains(err.Error(), "passphrase has to be known to gpg-agent") || strings.Contains(err.Error(), "secret words") {
 		t.Errorf("%s, %v", v, err)
@@ -162,8 +159,8 @@ func TestKeyFileSigns(t *testing.T) {
 		return path
 	}
 	for _, algorithm := range []string{"ed25519", "rsa3072", "nistp256"} {
-		f := h.make(algorithm+" <alice@a.example>", algorithm, "sign", "never")
-		path := write(algorithm, h.gpg(nil, "--passphrase", "", "--export-secret-keys", f), 0o600)
+		f := h.Make(algorithm+" <alice@a.example>", algorithm, "sign", "never")
+		path := write(algorithm, h.Run(nil, "--passphrase", "", "--export-secret-keys", f), 0o600)
 		s, err := OpenKeyFile(path, "")
 		if err != nil {
 			t.Fatal(err)
@@ -179,36 +176,36 @@ func TestKeyFileSigns(t *testing.T) {
 	}
 
 	// The careful way: the primary key stays at home, a subkey has a passphrase.
-	f := h.make("careful <alice@a.example>", "ed25519", "cert", "never")
-	sub := h.subkey(f, "ed25519", "sign", "never")
-	stub := h.gpg(nil, "--passphrase", "", "--armor", "--export-secret-subkeys", sub+"!")
+	f := h.Make("careful <alice@a.example>", "ed25519", "cert", "never")
+	sub := h.Subkey(f, "ed25519", "sign", "never")
+	stub := h.Run(nil, "--passphrase", "", "--armor", "--export-secret-subkeys", sub+"!")
 	s, err := OpenKeyFile(write("stub.asc", stub, 0o600), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkSigner(t, h.keys(f), s, f)
 
-	h.gpg(nil, "--passphrase", "secret words", "--quick-generate-key", "locked <alice@a.example>", "ed25519", "sign", "never")
-	locked := h.fingerprints("=locked <alice@a.example>")[0]
-	lockedFile := write("locked", h.gpg(nil, "--passphrase", "secret words", "--export-secret-keys", locked), 0o600)
+	h.Run(nil, "--passphrase", "secret words", "--quick-generate-key", "locked <alice@a.example>", "ed25519", "sign", "never")
+	locked := h.Fingerprints("=locked <alice@a.example>")[0]
+	lockedFile := write("locked", h.Run(nil, "--passphrase", "secret words", "--export-secret-keys", locked), 0o600)
 	if s, err = OpenKeyFile(lockedFile, write("pass", []byte("secret words\nsecond line\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	checkSigner(t, h.keys(locked), s, locked)
 
-	weak := h.make("weak <alice@a.example>", "rsa1024", "sign", "never")
-	past := h.make("past@a.example", "ed25519", "sign", "1y", "--faked-system-time", "20240101T000000!")
+	weak := h.Make("weak <alice@a.example>", "rsa1024", "sign", "never")
+	past := h.Make("past@a.example", "ed25519", "sign", "1y", "--faked-system-time", "20240101T000000!")
 	for name, tt := range map[string]struct{ path, pass, want string }{
 		"no passphrase":    {lockedFile, "", "name the file that holds it"},
 		"wrong passphrase": {lockedFile, write("wrong", []byte("other"), 0o600), "does not open it"},
 		"open passphrase":  {lockedFile, write("open", []byte("secret words"), 0o644), "chmod 600"},
 		"no file":          {filepath.Join(dir, "nothing"), "", "nothing"},
 		"a folder":         {dir, "", "is not a file"},
-		"public":           {write("public", h.export(f), 0o600), "", "not one secret key"},
-		"two":              {write("two", h.gpg(nil, "--passphrase", "", "--export-secret-keys", f, weak), 0o600), "", "not one secret key"},
+		"public":           {write("public", h.Export(f), 0o600), "", "not one secret key"},
+		"two":              {write("two", h.Run(nil, "--passphrase", "", "--export-secret-keys", f, weak), 0o600), "", "not one secret key"},
 		"others read it":   {write("readable", stub, 0o640), "", "chmod 600"},
-		"weak":             {write("weak", h.gpg(nil, "--passphrase", "", "--export-secret-keys", weak), 0o600), "", "1024 bits"},
-		"expired":          {write("past", h.gpg(nil, "--passphrase", "", "--export-secret-keys", past), 0o600), "", "is expired"},
+		"weak":             {write("weak", h.Run(nil, "--passphrase", "", "--export-secret-keys", weak), 0o600), "", "1024 bits"},
+		"expired":          {write("past", h.Run(nil, "--passphrase", "", "--export-secret-keys", past), 0o600), "", "is expired"},
 		"text":             {write("text", []byte("key"), 0o600), "", "no OpenPGP key"},
 	} {
 		if runtime.GOOS == "windows" && strings.Contains(tt.want, "chmod") {

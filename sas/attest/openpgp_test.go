@@ -255,9 +255,9 @@ func BenchmarkOpenPGP(b *testing.B) {
 	for _, algorithm := range []string{"ed25519", "nistp256", "rsa3072"} {
 		b.Run(algorithm, func(b *testing.B) {
 			h := newHome(b)
-			f := h.make("Alice <alice@a.example>", algorithm, "sign", "never")
+			f := h.Make("Alice <alice@a.example>", algorithm, "sign", "never")
 			path := filepath.Join(b.TempDir(), "key")
-			if err := os.WriteFile(path, h.gpg(nil, "--passphrase", "", "--export-secret-keys", f), 0o600); err != nil {
+			if err := os.WriteFile(path, h.Run(nil, "--passphrase", "", "--export-secret-keys", f), 0o600); err != nil {
 				b.Fatal(err)
 			}
 			s, err := OpenKeyFile(path, "")

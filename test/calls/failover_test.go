@@ -90,9 +90,9 @@ func TestEveryRecordIsTriedWithANewShare(t *testing.T) {
 		srv: map[string][]string{"udp": {"silent.example", "busy.example"}, "tcp": {"refusing.example", "asking.example"}},
 		a:   map[string]netip.Addr{"silent.example": deadServer, "busy.example": netip.MustParseAddr("198.51.100.98"), "refusing.example": netip.MustParseAddr("198.51.100.97"), "asking.example": providerAddr.Addr()},
 	}
-	streams := &streamNet{}
+	streams := &memnet.Streams{}
 	inBubble(t, withTrunk(names, nil, func(o *b2bua.Options) {
-		o.Listeners = append(o.Listeners, b2bua.Listener{Name: "internet", Side: policy.Outside, Stream: streams.listen(outsideA), Dial: streams.from(outsideA.Addr())})
+		o.Listeners = append(o.Listeners, b2bua.Listener{Name: "internet", Side: policy.Outside, Stream: streams.Listen(outsideA), Dial: streams.From(outsideA.Addr())})
 		o.Trunks[0].Server = route.Target{} // so that no registration leads the call past the others
 	}), func(t *testing.T, w *world) {
 		var offers []string
@@ -108,7 +108,7 @@ func TestEveryRecordIsTriedWithANewShare(t *testing.T) {
 		busy.first = func(in *sip.Incoming) bool { note(in.Message); return false }
 		p := w.provider(providerAddr)
 		defer p.close()
-		if _, err := p.stack.Listen(sip.ListenerOptions{Name: "tcp", Stream: streams.listen(providerAddr), Dial: streams.from(providerAddr.Addr())}); err != nil {
+		if _, err := p.stack.Listen(sip.ListenerOptions{Name: "tcp", Stream: streams.Listen(providerAddr), Dial: streams.From(providerAddr.Addr())}); err != nil {
 			t.Fatal(err)
 		}
 		w.alice.call("sip:030555@a.example")

@@ -425,7 +425,7 @@ func TestRekeyTogetherWithAChange(t *testing.T) {
 func TestRekeyHybridGroup(t *testing.T) {
 	t.Parallel()
 	for _, caller := range []bool{true, false} {
-		streams := &streamNet{}
+		streams := &memnet.Streams{}
 		a, b := b2bua.Rekey{Every: 4 * time.Second}, b2bua.Rekey{}
 		if !caller {
 			a, b = b, a
@@ -434,7 +434,7 @@ func TestRekeyHybridGroup(t *testing.T) {
 			return func(o *b2bua.Options) {
 				o.Rekey = r
 				o.Listeners[1].Packet.Close()
-				o.Listeners[1].Packet, o.Listeners[1].Stream, o.Listeners[1].Dial = nil, streams.listen(at), streams.from(at.Addr())
+				o.Listeners[1].Packet, o.Listeners[1].Stream, o.Listeners[1].Dial = nil, streams.Listen(at), streams.From(at.Addr())
 			}
 		}
 		o := worldOptions{net: memnet.Options{Delay: 20 * time.Millisecond}, optionsA: over(outsideA, a), optionsB: over(outsideB, b),

@@ -187,16 +187,16 @@ func TestTrunkReopensItsConnection(t *testing.T) {
 	t.Parallel()
 	names := oneAddress()
 	names.srv = map[string][]string{"tcp": {"provider.example"}}
-	streams := &streamNet{}
+	streams := &memnet.Streams{}
 	log := &lines{}
 	inBubble(t, withTrunk(names, log, func(o *b2bua.Options) {
-		o.Listeners = append(o.Listeners, b2bua.Listener{Name: "internet", Side: policy.Outside, Stream: streams.listen(outsideA), Dial: streams.from(outsideA.Addr())})
+		o.Listeners = append(o.Listeners, b2bua.Listener{Name: "internet", Side: policy.Outside, Stream: streams.Listen(outsideA), Dial: streams.From(outsideA.Addr())})
 		o.Trunks[0].Server.Network = "tcp"
 	}), func(t *testing.T, w *world) {
 		p := w.provider(providerAddr)
 		defer p.close()
-		at := streams.listen(providerAddr)
-		if _, err := p.stack.Listen(sip.ListenerOptions{Name: "tcp", Stream: at, Dial: streams.from(providerAddr.Addr())}); err != nil {
+		at := streams.Listen(providerAddr)
+		if _, err := p.stack.Listen(sip.ListenerOptions{Name: "tcp", Stream: at, Dial: streams.From(providerAddr.Addr())}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
@@ -206,7 +206,7 @@ func TestTrunkReopensItsConnection(t *testing.T) {
 		for i, quiet := range []time.Duration{2 * time.Minute, 90 * time.Second} { // with keep-alives before, and without
 			time.Sleep(quiet)
 			before := p.registered()
-			if n := at.cut(); n != 1 {
+			if n := at.Cut(); n != 1 {
 				t.Fatalf("%d connections", n)
 			}
 			time.Sleep(time.Second)
@@ -216,7 +216,7 @@ func TestTrunkReopensItsConnection(t *testing.T) {
 		}
 		before := p.registered()
 		for range 600 {
-			at.cut()
+			at.Cut()
 			time.Sleep(time.Second)
 		}
 		if n := p.registered() - before; n < 2 || n > 30 {

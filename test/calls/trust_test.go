@@ -197,7 +197,10 @@ func TestSayingTheSAS(t *testing.T) {
 		"different":            {[]b2bua.Said{{Different: true}}, []error{nil}, "", ""},
 		"different, a warning": {[]b2bua.Said{{Different: true}, {Equal: true}}, []error{nil, b2bua.ErrSaidNo}, "mismatch", policy.Warn},
 		"different after all":  {[]b2bua.Said{{Equal: true}, {Different: true}}, []error{nil, nil}, "mismatch", policy.Warn},
-		"nothing":              {[]b2bua.Said{{}, {Equal: true, Different: true}}, []error{b2bua.ErrSayWhat, b2bua.ErrSayWhat}, "encrypted", ""},
+		"different, ends":      {[]b2bua.Said{{Equal: true}, {Different: true}}, []error{nil, nil}, "", ""},
+		"wrong codes after all": {[]b2bua.Said{{Code: "right"}, {Code: "wrong"}, {Code: "wrong"}, {Code: "right"}},
+			[]error{nil, b2bua.ErrWrongCode, nil, b2bua.ErrSaidNo}, "mismatch", policy.Warn},
+		"nothing": {[]b2bua.Said{{}, {Equal: true, Different: true}}, []error{b2bua.ErrSayWhat, b2bua.ErrSayWhat}, "encrypted", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -246,6 +249,82 @@ func TestSayingTheSAS(t *testing.T) {
 				w.none()
 			})
 		})
+	}
+}
+
+// The words of a call differ after all: what was said and remembered of the key is
+// withdrawn, and later calls with it are a mismatch until somebody says otherwise.
+func TestDifferentAfterEqual(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(t *testing.T, m *trust.Memory){
+		"said in this call":      func(*testing.T, *trust.Memory) {},
+		"said in an earlier one": func(t *testing.T, m *trust.Memory) { pin(t, m, bob, 'b', true, trust.Equal) },
+	} {
+		for _, on := range []policy.Answer{policy.End, policy.Warn} {
+			t.Run(name+", "+string(on), func(t *testing.T) {
+				t.Parallel()
+				ma, mb := memory(t), memory(t)
+				rules := policy.Rules{UnknownPeers: policy.Require, OnMismatch: on}
+				o := worldOptions{optionsA: all(signing("a.example", ma, keysOf(t, "a")), asking(t, rules)), optionsB: signing("b.example", mb, keysOf(t, "b"))}
+				inBubble(t, o, func(t *testing.T, w *world) {
+					before(t, ma)
+					say := func(s b2bua.Said, word string) {
+						t.Helper()
+						v, err := w.a.proxy.SaySAS(context.Background(), w.a.proxy.Calls()[0].ID, s)
+						if err != nil || v.Trust != word {
+							t.Errorf("%+v: %q, %v; want %q", s, v.Trust, err, word)
+						}
+					}
+					w.up()
+					w.talk(10)
+					say(b2bua.Said{Equal: true}, "verified")
+					if e, err := ma.Get(bob); err != nil || len(e.Pins) != 1 || len(e.Pins[0].Confirmations) == 0 {
+						t.Fatalf("%+v, %v", e, err)
+					}
+					time.Sleep(time.Second)
+					say(b2bua.Said{Different: true}, "mismatch")
+					if on == policy.End {
+						w.bob.await("bye")
+					} else {
+						w.alice.hangup()
+						w.bob.await("bye")
+					}
+					w.none()
+					if e, err := ma.Get(bob); err != nil || len(e.Pins) != 1 || len(e.Pins[0].Confirmations) != 0 || e.Pins[0].Strong || e.Pins[0].Differed.IsZero() {
+						t.Errorf("%+v, %v", e, err)
+					}
+
+					media := w.tapMedia()
+					w.alice.call("sip:bob@b.example")
+					if on == policy.End {
+						w.alice.await("refused 488 On ")
+						w.bob.await("bye")
+						w.none()
+						if media.Load() != 0 {
+							t.Errorf("%d packets of media", media.Load())
+						}
+						check(t, ma.Confirm(bob, "", "console", time.Now()))
+						w.up()
+					} else {
+						w.alice.await("answered")
+						w.bob.await("acked")
+						w.talk(10)
+						if va, _ := w.views(); va.Trust != "mismatch" || !strings.Contains(va.Says, "the words of a call with this key differed") {
+							t.Errorf("%+v", va)
+						}
+						say(b2bua.Said{Equal: true}, "verified") // they have found out why
+						w.alice.hangup()
+						w.bob.await("bye")
+						w.none()
+						w.up()
+					}
+					w.talk(10)
+					if va, _ := w.views(); va.Trust != "verified" {
+						t.Errorf("%+v", va)
+					}
+				})
+			})
+		}
 	}
 }
 

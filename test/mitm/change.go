@@ -34,6 +34,24 @@ func Acks(m *sip.Message) bool { return m.Method == "ACK" || m.Method == "PRACK"
 // Byes are BYE requests.
 func Byes(m *sip.Message) bool { return m.Method == "BYE" }
 
+// transaction tells an INVITE within a dialog, with its responses and ACK, from
+// others.
+type transaction struct {
+	call, tag string // of who asks
+	seq       uint32
+}
+
+func transactionOf(m *sip.Message) transaction {
+	seq, _, _ := m.CSeq()
+	return transaction{m.CallID(), m.From().Tag(), seq}
+}
+
+// Rekeying is those of a kind that belong to a re-INVITE, which replaces keys. The
+// houses ask for nothing else within a call in these tests.
+func (m *Man) Rekeying(which Which) Which {
+	return func(msg *sip.Message) bool { return which(msg) && m.within[transactionOf(msg)] }
+}
+
 // All is every message.
 func All(*sip.Message) bool { return true }
 

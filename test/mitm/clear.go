@@ -1,6 +1,7 @@
 package mitm
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 
@@ -52,14 +53,54 @@ func (m *Man) media(from, to netip.AddrPort, b []byte) memnet.Verdict {
 	if len(b) >= rtpHeader && !isRTCP(b) {
 		m.way[who] = way{from, to}
 	}
+	if h := &m.held[who]; h.on && len(b) >= 8 {
+		m.touches()
+		h.packets = append(h.packets, bytes.Clone(b))
+		return memnet.Verdict{Drop: true}
+	}
 	if m.deceit == nil || len(b) < 8 {
 		return memnet.Verdict{} // an empty datagram opens a NAT
 	}
 	out, ok := m.deceit.recode(who, b)
 	if !ok {
+		if m.deceit.how.Within { // what he cannot read is not for him
+			return memnet.Verdict{}
+		}
 		return memnet.Verdict{Drop: true}
 	}
 	return memnet.Verdict{Payload: out}
+}
+
+// hold is what he holds back of one side's media.
+type hold struct {
+	on      bool
+	packets [][]byte
+}
+
+// Hold has him keep back what a house sends as media, until Play or for good.
+func (m *Man) Hold(who Side, on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held[who].on = on
+}
+
+// Play puts the RTP that was held back of a house on the wire and says how many
+// packets those are.
+func (m *Man) Play(who Side) (n int, err error) {
+	m.mu.Lock()
+	w, packets := m.way[who], m.held[who].packets
+	m.held[who].packets = nil
+	m.mu.Unlock()
+	for _, b := range packets {
+		if isRTCP(b) {
+			continue
+		}
+		if err := m.net.Inject(w.from, w.to, b); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 // Whisper sends packets of plain RTP to a house as if the other one did: mu-law

@@ -12,6 +12,9 @@ import (
 // caller and the caller's towards the callee. The zero value hands on shares of his
 // own without a signature.
 type Deceit struct {
+	// Within has him leave the first exchange of a call alone and step into those
+	// that replace its keys.
+	Within bool
 	// BesideResp and BesideFin choose the signatures beside his shares: t is the
 	// transcript that they would be over, theirs is what the real one had sent.
 	BesideResp func(t [32]byte, theirs []string) []string
@@ -25,20 +28,24 @@ type Deceit struct {
 // Impersonate has him do so in the calls that begin from now on at house A, one at
 // a time.
 func (m *Man) Impersonate(how Deceit) {
-	m.On(Invites, func(msg *sip.Message) *sip.Message {
+	which := func(w Which) Which { return w }
+	if how.Within {
+		which = m.Rekeying
+	}
+	m.On(which(Invites), func(msg *sip.Message) *sip.Message {
 		own, err := keyexchange.Read(keyexchange.KindInvite, found(msg))
 		if err != nil || !own.Present {
 			return msg
 		}
 		if m.deceit == nil || m.deceit.answers.Init() != own.Value {
-			m.deceit = begin(how, own)
+			m.deceit = m.begin(how, own)
 		}
 		if m.deceit == nil {
 			return msg
 		}
 		return Replace("dh-init", func(string) string { return m.deceit.asks.Init() })(msg)
 	})
-	m.On(Answers, func(msg *sip.Message) *sip.Message {
+	m.On(which(Answers), func(msg *sip.Message) *sip.Message {
 		own, err := keyexchange.Read(keyexchange.KindAnswer, found(msg))
 		if m.deceit == nil || err != nil || !own.Present || !m.deceit.takeResp(own) {
 			return msg
@@ -46,7 +53,7 @@ func (m *Man) Impersonate(how Deceit) {
 		msg = Replace("dh-resp", func(string) string { return m.deceit.resp })(msg)
 		return Edit("dh-sig", func([]string) []string { return m.deceit.besideResp })(msg)
 	})
-	m.On(Acks, func(msg *sip.Message) *sip.Message {
+	m.On(which(Acks), func(msg *sip.Message) *sip.Message {
 		own, err := keyexchange.Read(keyexchange.KindAck, found(msg))
 		if m.deceit == nil || err != nil || !own.Present || !m.deceit.takeFin(own) {
 			return msg
@@ -79,27 +86,16 @@ type deceit struct {
 }
 
 // begin answers a dh-init and makes one for the callee.
-func begin(how Deceit, init keyexchange.Attrs) *deceit {
+func (m *Man) begin(how Deceit, init keyexchange.Attrs) *deceit {
 	d := &deceit{how: how}
 	var err error
-	if d.answers, d.resp, err = keyexchange.NewResponder(config(), init, nil); err != nil {
+	if d.answers, d.resp, err = keyexchange.NewResponder(m.config(), init, nil); err != nil {
 		return nil
 	}
-	if d.asks, err = keyexchange.NewInitiator(config(), nil); err != nil {
+	if d.asks, err = keyexchange.NewInitiator(m.config(), nil); err != nil {
 		return nil
 	}
 	return d
-}
-
-// config allows what every sipward does.
-func config() keyexchange.Config {
-	c := keyexchange.Config{Groups: []string{keyexchange.GroupX25519}}
-	for _, s := range srtp.Suites() {
-		if s.Common {
-			c.Suites = append(c.Suites, keyexchange.Suite{Name: s.Name, KeyLen: s.KeyLen, SaltLen: s.SaltLen})
-		}
-	}
-	return c
 }
 
 // takeResp takes the callee's share and makes his own ready for the caller.

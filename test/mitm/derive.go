@@ -3,12 +3,16 @@ package mitm
 import (
 	"crypto/ecdh"
 	"crypto/hkdf"
+	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
+
+	"github.com/sipward/sipward/keyexchange"
 )
 
 // Grind tries keys of his own until one gives a short authentication string that
@@ -19,7 +23,7 @@ import (
 // He derives the string by himself (protocol section 3), so that what he finds does
 // not hang on the code that he attacks.
 func Grind(init, resp string, tries int, near func([4]byte) bool) (fin string, sas [4]byte, ok bool) {
-	share, err := x25519Share(resp)
+	share, ciphertext, err := x25519Share(resp)
 	if err != nil {
 		return "", sas, false
 	}
@@ -28,7 +32,7 @@ func Grind(init, resp string, tries int, near func([4]byte) bool) (fin string, s
 		if err != nil {
 			return "", sas, false
 		}
-		fin = "1 " + base64.RawURLEncoding.EncodeToString(key.PublicKey().Bytes())
+		fin = "1 " + base64.RawURLEncoding.EncodeToString(append(ciphertext, key.PublicKey().Bytes()...))
 		if sas, err = stringOf(init, resp, key, share); err != nil {
 			return "", sas, false
 		}
@@ -68,26 +72,43 @@ func hashOf(label string, parts ...string) [32]byte {
 	return sha256.Sum256(b)
 }
 
-// Commits says whether a dh-init holds the commitment to the key of a dh-fin, in
-// the group x25519 (protocol section 2).
+// Commits says whether a dh-init holds the commitment to the key of a dh-fin
+// (protocol section 2).
 func Commits(init, fin string) bool {
 	_, share, _ := strings.Cut(fin, " ")
-	key, err := base64.RawURLEncoding.DecodeString(share)
-	if err != nil {
+	b, err := base64.RawURLEncoding.DecodeString(share)
+	if err != nil || len(b) < x25519Len {
 		return false
 	}
-	sum := sha256.Sum256(append([]byte("dh-srtp v1 commit\x00x25519\x00"), key...))
-	return strings.Contains(init, "x25519="+base64.RawURLEncoding.EncodeToString(sum[:]))
+	group := keyexchange.GroupX25519
+	if len(b) > x25519Len {
+		group = keyexchange.GroupX25519MLKEM768
+	}
+	sum := sha256.Sum256(append([]byte("dh-srtp v1 commit\x00"+group+"\x00"), b[len(b)-x25519Len:]...))
+	return strings.Contains(init, group+"="+base64.RawURLEncoding.EncodeToString(sum[:]))
 }
 
-func x25519Share(resp string) (*ecdh.PublicKey, error) {
+const x25519Len = 32 // octets of a public key
+
+// x25519Share is the part of a dh-resp on which the string hangs, and in the hybrid
+// group a ciphertext to its other part, on which it does not.
+func x25519Share(resp string) (key *ecdh.PublicKey, ciphertext []byte, err error) {
 	fields := strings.Split(resp, " ")
-	if len(fields) != 4 || fields[1] != "x25519" {
-		return nil, errors.New("mitm: no dh-resp of the group x25519")
+	if len(fields) != 4 {
+		return nil, nil, errors.New("mitm: no dh-resp")
 	}
 	b, err := base64.RawURLEncoding.DecodeString(fields[3])
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return ecdh.X25519().NewPublicKey(b)
+	kem, x := b[:max(0, len(b)-x25519Len)], b[max(0, len(b)-x25519Len):]
+	if len(kem) > 0 {
+		ek, err := mlkem.NewEncapsulationKey768(kem)
+		if err != nil {
+			return nil, nil, err
+		}
+		_, ciphertext = ek.Encapsulate()
+	}
+	key, err = ecdh.X25519().NewPublicKey(x)
+	return key, slices.Clip(ciphertext), err
 }

@@ -6,8 +6,11 @@
 //	man.Impersonate(mitm.Deceit{})                      // runs exchanges of his own with both
 //	man.Kept(mitm.Answers)                              // has every message that ever passed
 //	man.Fork(mitm.Forged{At: hisAddress})               // answers beside the callee
+//	man.On(man.Rekeying(mitm.Answers), mitm.DropAll)    // only where keys are replaced
+//	man.Hold(mitm.FromA, true)                          // keeps media back, to Play it later
 //
-// A [Man] sits on a [memnet.Network]. A message that crosses between the houses'
+// A [Man] sits on a [memnet.Network], and on its streams where the houses speak SIP
+// over TCP. A message that crosses between the houses'
 // outside addresses meets his [Change]s in their order, each a small function that
 // fits with the others; media crosses as it is, or, where he has keys of his own
 // with both houses, out of those of one into those of the other, which he listens

@@ -112,7 +112,7 @@ func (f *Fork) pass(d memnet.Datagram) {
 			return
 		}
 		f.invite, f.home, f.theirs = msg, d.From, netip.AddrPortFrom(addr, uint16(first.Port))
-		if f.x, f.resp, err = keyexchange.NewResponder(config(), own, nil); err != nil {
+		if f.x, f.resp, err = keyexchange.NewResponder(f.man.config(), own, nil); err != nil {
 			return
 		}
 		if !f.how.After {

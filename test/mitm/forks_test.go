@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sipward/sipward/demo"
+	"github.com/sipward/sipward/demo/memnet"
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sas"
@@ -109,22 +110,25 @@ func grinding() []attack {
 // What he derives is what the houses derive.
 func TestGrindDerivesTheString(t *testing.T) {
 	t.Parallel()
-	asks, err := keyexchange.NewInitiator(config(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answers, resp, err := keyexchange.NewResponder(config(), keyexchange.Attrs{Value: asks.Init(), Present: true}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fin, err := asks.TakeResp(keyexchange.Attrs{Value: resp, Present: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := answers.TakeFin(keyexchange.Attrs{Value: fin, Present: true}); err != nil {
-		t.Fatal(err)
-	}
-	if asks.T1() != Transcript(asks.Init(), resp) || answers.T2() != Transcript(asks.Init(), resp, fin) || !Commits(asks.Init(), fin) || Commits(asks.Init(), "1 "+ownShare) {
-		t.Error("transcripts or commitment are not what the protocol says")
+	for _, w := range []wire{datagrams, stream} {
+		config := New(memnet.New(memnet.Options{}), outsideA.Addr(), outsideB.Addr(), w.groups()...).config()
+		asks, err := keyexchange.NewInitiator(config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers, resp, err := keyexchange.NewResponder(config, keyexchange.Attrs{Value: asks.Init(), Present: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fin, err := asks.TakeResp(keyexchange.Attrs{Value: resp, Present: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answers.TakeFin(keyexchange.Attrs{Value: fin, Present: true}); err != nil {
+			t.Fatal(err)
+		}
+		if asks.T1() != Transcript(asks.Init(), resp) || answers.T2() != Transcript(asks.Init(), resp, fin) || !Commits(asks.Init(), fin) || Commits(asks.Init(), "1 "+w.fin(point)) {
+			t.Errorf("%v: transcripts or commitment are not what the protocol says", w.groups())
+		}
 	}
 }

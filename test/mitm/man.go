@@ -4,21 +4,29 @@ import (
 	"bytes"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/sipward/sipward/demo/memnet"
+	"github.com/sipward/sipward/keyexchange"
+	"github.com/sipward/sipward/media/srtp"
 	"github.com/sipward/sipward/sip"
 )
 
 // Man is a man in the middle. His methods may be called from any goroutine.
 type Man struct {
-	net  *memnet.Network
-	a, b netip.Addr
+	net     *memnet.Network
+	streams *memnet.Streams // nil: the houses speak SIP over UDP
+	groups  []string        // that he has for exchanges of his own
+	a, b    netip.Addr
 
 	mu      sync.Mutex
 	orders  []order
 	kept    []*sip.Message
+	within  map[transaction]bool // re-INVITEs that have crossed
 	touched int
-	forks   int // that he has begun
+	began   time.Time // when he touched the first
+	held    [2]hold   // media that he holds back, by who sends
+	forks   int       // that he has begun
 	deceit  *deceit
 	way     [2]way // of media between the houses, by who sends
 	speech  map[[sample]byte]bool
@@ -35,12 +43,34 @@ type order struct {
 type way struct{ from, to netip.AddrPort }
 
 // New puts him between two houses, of which these are the outside addresses. He
-// takes the network's rule; it has none beside him.
-func New(net *memnet.Network, a, b netip.Addr) *Man {
-	m := &Man{net: net, a: a, b: b, speech: make(map[[sample]byte]bool)}
+// takes the network's rule; it has none beside him. His own exchanges are in one of
+// these groups, which are names of package keyexchange; x25519 where none is named.
+func New(net *memnet.Network, a, b netip.Addr, groups ...string) *Man {
+	if len(groups) == 0 {
+		groups = []string{keyexchange.GroupX25519}
+	}
+	m := &Man{net: net, a: a, b: b, groups: groups, speech: make(map[[sample]byte]bool), within: make(map[transaction]bool)}
 	net.Tap(m.listen)
 	net.SetRule(m.judge)
 	return m
+}
+
+// Streams are connections of TCP on which he sits as well, for houses that speak
+// SIP over them.
+func (m *Man) Streams(delay time.Duration) *memnet.Streams {
+	m.streams = &memnet.Streams{Delay: delay, Rule: m.judge}
+	return m.streams
+}
+
+// config allows what every sipward does.
+func (m *Man) config() keyexchange.Config {
+	c := keyexchange.Config{Groups: m.groups}
+	for _, s := range srtp.Suites() {
+		if s.Common {
+			c.Suites = append(c.Suites, keyexchange.Suite{Name: s.Name, KeyLen: s.KeyLen, SaltLen: s.SaltLen})
+		}
+	}
+	return c
 }
 
 // On has him make changes to the messages of a kind, one after the other and
@@ -74,11 +104,29 @@ func (m *Man) Touched() int {
 	return m.touched
 }
 
-// Send puts a message of his own on the wire, from one socket's address to another.
+// Began is when he first did something of that kind, zero for never.
+func (m *Man) Began() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.began
+}
+
+// touches notes that he does something. mu is held.
+func (m *Man) touches() {
+	if m.touched++; m.began.IsZero() {
+		m.began = time.Now()
+	}
+}
+
+// Send puts a message of his own on the wire, from one house's address to the
+// other's.
 func (m *Man) Send(from, to netip.AddrPort, msg *sip.Message) error {
 	m.mu.Lock()
-	m.touched++
+	m.touches()
 	m.mu.Unlock()
+	if m.streams != nil {
+		return m.streams.Inject(from.Addr(), to.Addr(), msg.Bytes())
+	}
 	return m.net.Inject(from, to, msg.Bytes())
 }
 
@@ -97,13 +145,16 @@ func (m *Man) judge(from, to netip.AddrPort, b []byte) memnet.Verdict {
 		return memnet.Verdict{}
 	}
 	m.kept = append(m.kept, msg.Clone())
+	if Invites(msg) && msg.To().Tag() != "" {
+		m.within[transactionOf(msg)] = true
+	}
 	before := msg.Bytes()
 	for _, o := range m.orders {
 		if !o.which(msg) {
 			continue
 		}
 		if msg = o.change(msg); msg == nil {
-			m.touched++
+			m.touches()
 			return memnet.Verdict{Drop: true}
 		}
 	}
@@ -111,7 +162,7 @@ func (m *Man) judge(from, to netip.AddrPort, b []byte) memnet.Verdict {
 	if bytes.Equal(before, after) {
 		return memnet.Verdict{}
 	}
-	m.touched++
+	m.touches()
 	return memnet.Verdict{Payload: after}
 }
 

@@ -24,6 +24,9 @@ import (
 	"github.com/sipward/sipward/trust"
 )
 
+// delay is how long everything takes on its way.
+const delay = 5 * time.Millisecond
+
 const (
 	alice   = "sip:alice@a.example"
 	bob     = "sip:bob@b.example"
@@ -44,6 +47,7 @@ var (
 type scene struct {
 	t          *testing.T
 	net        *memnet.Network
+	streams    *memnet.Streams // nil: SIP between the houses is over UDP
 	man        *Man
 	a, b       *house
 	alice, bob *demo.Phone
@@ -58,10 +62,16 @@ type house struct {
 	log    *history
 }
 
+// word is one of trust, in an event.
+type word struct {
+	word string
+	at   time.Time
+}
+
 // history is what a house said of its calls, in events and in the record.
 type history struct {
 	mu      sync.Mutex
-	words   []string // of trust, in events
+	words   []word
 	notices []string // "downgrade", "key changed"
 	calls   []record.Call
 }
@@ -76,7 +86,7 @@ func (h *history) Add(c record.Call) {
 func (h *history) event(e b2bua.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.words = append(h.words, e.Call.Trust)
+	h.words = append(h.words, word{e.Call.Trust, time.Now()})
 	if e.Call.Downgrade {
 		h.notices = append(h.notices, "downgrade")
 	}
@@ -112,12 +122,25 @@ func (h *house) knows(t testing.TB, identity string, letter byte, said trust.SAS
 	}
 }
 
+// setting is what a scene begins with.
+type setting struct {
+	rules    policy.Rules
+	keys     [2]string // letters, of A and of B
+	wire     wire
+	rekeying bool // house A replaces keys every three seconds
+}
+
 // inScene plays an attack in a bubble, whose clock runs by itself.
-func inScene(t *testing.T, rules policy.Rules, keysA, keysB string, play func(t *testing.T, s *scene)) {
+func inScene(t *testing.T, o setting, play func(t *testing.T, s *scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{t: t, net: memnet.New(memnet.Options{Delay: 5 * time.Millisecond})}
-		s.man = New(s.net, outsideA.Addr(), outsideB.Addr())
+		s := &scene{t: t, net: memnet.New(memnet.Options{Delay: delay})}
+		s.man = New(s.net, outsideA.Addr(), outsideB.Addr(), o.wire.groups()...)
+		to := "sip:" + outsideB.String()
+		if o.wire.stream {
+			s.streams = s.man.Streams(delay)
+			to += ";transport=tcp"
+		}
 		phone := func(o demo.PhoneOptions) *demo.Phone {
 			o.Network, o.Repeat = s.net, true
 			p, err := demo.NewPhone(o)
@@ -128,16 +151,16 @@ func inScene(t *testing.T, rules policy.Rules, keysA, keysB string, play func(t 
 		}
 		s.bob = phone(demo.PhoneOptions{Name: "bob", Domain: "b.example", Addr: phoneB, Play: audio.Bob(), AnswerAfter: 200 * time.Millisecond})
 		s.alice = phone(demo.PhoneOptions{Name: "alice", Domain: "a.example", Addr: phoneA, Proxy: insideA, Play: audio.Alice()})
-		s.a = s.house("a.example", insideA, outsideA, rules, keysA,
-			route.Route{Match: route.MustPattern("*@b.example"), To: "sip:" + outsideB.String(), Side: route.Outside})
-		s.b = s.house("b.example", insideB, outsideB, rules, keysB,
+		s.a = s.house("a.example", insideA, outsideA, o, o.keys[0],
+			route.Route{Match: route.MustPattern("*@b.example"), To: to, Side: route.Outside})
+		s.b = s.house("b.example", insideB, outsideB, o, o.keys[1],
 			route.Route{Match: route.MustPattern("bob"), To: s.bob.URI(), Side: route.Inside})
 		defer s.close()
 		play(t, s)
 	})
 }
 
-func (s *scene) house(domain string, inside, outside netip.AddrPort, rules policy.Rules, keys string, way route.Route) *house {
+func (s *scene) house(domain string, inside, outside netip.AddrPort, o setting, keys string, way route.Route) *house {
 	s.t.Helper()
 	check := func(err error) {
 		if err != nil {
@@ -154,12 +177,24 @@ func (s *scene) house(domain string, inside, outside netip.AddrPort, rules polic
 	check(err)
 	table, err := route.NewTable([]route.Route{way})
 	check(err)
-	pol, err := policy.New(rules)
+	pol, err := policy.New(o.rules)
 	check(err)
 	in, err := s.net.ListenPacket(inside)
 	check(err)
-	out, err := s.net.ListenPacket(outside)
-	check(err)
+	internet := b2bua.Listener{Name: "internet", Side: policy.Outside}
+	if s.streams != nil {
+		internet.Stream, internet.Dial = s.streams.Listen(outside), s.streams.From(outside.Addr())
+	} else {
+		internet.Packet, err = s.net.ListenPacket(outside)
+		check(err)
+	}
+	var rekey b2bua.Rekey
+	if o.rekeying {
+		rekey.MinInterval = 500 * time.Millisecond
+		if outside == outsideA {
+			rekey.Every = 3 * time.Second
+		}
+	}
 	var signers []attest.Signer
 	for _, l := range []byte(keys) {
 		signers = append(signers, key(s.t, l))
@@ -168,9 +203,9 @@ func (s *scene) house(domain string, inside, outside netip.AddrPort, rules polic
 	h.proxy, err = b2bua.New(b2bua.Options{
 		Listeners: []b2bua.Listener{
 			{Name: "phones", Side: policy.Inside, Packet: in, Identities: func(id string) bool { return strings.HasSuffix(id, "@"+domain) }},
-			{Name: "internet", Side: policy.Outside, Packet: out},
+			internet,
 		},
-		Routes: table, Policy: pol, Media: engine, Memory: memory, Record: h.log, UserAgent: "sipward", Log: log,
+		Routes: table, Policy: pol, Media: engine, Memory: memory, Record: h.log, Rekey: rekey, Groups: o.wire.groups(), UserAgent: "sipward", Log: log,
 		Signers: func(string) []attest.Signer { return signers },
 	})
 	check(err)

@@ -1,5 +1,11 @@
 package mutants
 
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
 // attack is a safeguard for which the man in the middle of package test/mitm waits:
 // without it he gets further than he may, or is not seen for what he is, in each of
 // these attacks.
@@ -7,16 +13,51 @@ func attack(safeguard, file, function, body string, attacks ...string) mutant {
 	return mutant{safeguard, file, function, body, "./test/mitm", "TestAttacks", attacks}
 }
 
-var attacked = []mutant{
-	attack("short authentication string of this exchange", "keyexchange/schedule.go", "expandSAS", `return [sasLen]byte{1, 2, 3, 4}, nil`,
-		"replaces shares", "replaces shares of strangers", "replaces shares and signs as himself", "replaces shares and signs as they would, to strangers"),
-	attack("transcript in what is signed", "sas/attest/value.go", "Text", `
+// overTCP is a safeguard of what there is only over TCP, with the hybrid group.
+func overTCP(safeguard, file, function, body string, attacks ...string) mutant {
+	return mutant{safeguard + ", over TCP", file, function, body, "./test/mitm", "TestAttacksOverTCP", attacks}
+}
+
+// early is a safeguard where the exchange stands in a reliable 183 and its PRACK.
+func early(safeguard, file, function, body string, attacks ...string) mutant {
+	return mutant{safeguard + ", in early media", file, function, body, "./test/calls", "TestAttacksOnEarlyMedia", attacks}
+}
+
+// unprotectedToo makes calls that must be protected go on without.
+const unprotectedToo = `
+		invite := c.invite.Message
+		from := policy.Party{Side: c.a.side, Addr: c.invite.Flow.Remote().Addr(), URI: invite.From().URI.AOR()}
+		d := c.p.o.Policy.Decide(policy.Facts{From: from, To: policy.Party{Side: c.b.side, Addr: addr}})
+		if d.Mode == policy.Require {
+			d.Mode = policy.Prefer
+		}
+		return d`
+
+// untilConfirmed has an exchange wait for its confirmation without end.
+const untilConfirmed = `return false, false, time.Time{}`
+
+// unsignedTranscript leaves the transcript out of what is signed.
+const unsignedTranscript = `
 		b := []byte("dh-srtp v1 signature\x00" + string(role) + "\x00")
 		for _, s := range []string{v.Type, v.Key, v.Identity} {
 			b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 			b = append(b, s...)
 		}
-		return b`,
+		return b`
+
+// inClear lets in what does not verify.
+const inClear = `
+		clear, err := unprotect(k.recv, dst, pkt, what)
+		if err != nil {
+			return append(dst, pkt...), nil
+		}
+		k.confirm(now)
+		return clear, nil`
+
+var attacked = []mutant{
+	attack("short authentication string of this exchange", "keyexchange/schedule.go", "expandSAS", `return [sasLen]byte{1, 2, 3, 4}, nil`,
+		"replaces shares", "replaces shares of strangers", "replaces shares and signs as himself", "replaces shares and signs as they would, to strangers"),
+	attack("transcript in what is signed", "sas/attest/value.go", "Text", unsignedTranscript,
 		"replaces shares and relays signatures", "replaces shares and relays the caller's signature", "takes the best suite out", "puts a group in front",
 		"changes the suite of the answer", "replays an old 200", "replays an old signature of the callee", "replays an old signature of the caller",
 		"replays an old INVITE's commitment"),
@@ -25,7 +66,7 @@ var attacked = []mutant{
 		"answers before the callee", "answers before the callee and signs as he would", "answers before the callee where a downgrade ends calls"),
 	attack("signatures in T3", "keyexchange/transcript.go", "bindSignatures", `return t2`,
 		"misbinding of the callee", "misbinding of the caller", "strips the callee's signature", "strips the caller's signature", "strips signatures of strangers",
-		"adds a signature beside the callee's", "adds a signature beside the caller's"),
+		"adds a signature beside the callee's", "adds a signature beside the caller's", "adds a signature in rekeying"),
 	attack("order of signatures in T3", "keyexchange/transcript.go", "sortedLV", `
 		var b []byte
 		for _, v := range slices.Clone(values) {
@@ -34,14 +75,7 @@ var attacked = []mutant{
 		}
 		return string(b)`,
 		"reorders signatures"),
-	attack("protection that policy requires", "b2bua/target.go", "decide", `
-		invite := c.invite.Message
-		from := policy.Party{Side: c.a.side, Addr: c.invite.Flow.Remote().Addr(), URI: invite.From().URI.AOR()}
-		d := c.p.o.Policy.Decide(policy.Facts{From: from, To: policy.Party{Side: c.b.side, Addr: addr}})
-		if d.Mode == policy.Require {
-			d.Mode = policy.Prefer
-		}
-		return d`,
+	attack("protection that policy requires", "b2bua/target.go", "decide", unprotectedToo,
 		"strips everything", "strips the answer", "hides the group", "changes SAVP to AVP and strips", "replaces shares where calls must be pinned"),
 	attack("end of a call that is not worth enough", "b2bua/verdict.go", "unfit", `return ""`,
 		"strips everything under prefer", "strips the answer under prefer", "changes a signature", "moves the callee's signature to the caller",
@@ -63,23 +97,111 @@ var attacked = []mutant{
 			return make([]byte, x25519Len), nil
 		}
 		return z, nil`,
-		"gives a share without a secret"),
+		"gives a share without a secret", "gives a share without a secret in rekeying"),
 	attack("choice among what was offered", "keyexchange/config.go", "findSuite", `return suites[0], true`,
-		"puts a suite in that has no encryption"),
+		"puts a suite in that has no encryption", "puts a suite in that has no encryption in rekeying"),
 	attack("dh-init in the transcript", "keyexchange/transcript.go", "transcript2", `return hashLV("dh-srtp v1 transcript", resp, fin)`,
-		"takes the best suite out, unsigned"),
-	attack("drop of what is not protected", "media/keyring.go", "authenticate", `
-		clear, err := unprotect(k.recv, dst, pkt, what)
-		if err != nil {
-			return append(dst, pkt...), nil
-		}
-		k.confirm(now)
-		return clear, nil`,
+		"takes the best suite out, unsigned", "takes the best suite out in rekeying"),
+	attack("drop of what is not protected", "media/keyring.go", "authenticate", inClear,
 		"changes AVP to SAVP and SAVP to AVP", "replaces the callee's share alone", "changes the suite of the answer, unsigned", "replays an old 200, unsigned"),
 	attack("one dh-resp in a dialog", "b2bua/exchange.go", "answeredAgain", ``,
 		"answers again with another share"),
 	attack("release of other forks", "sip/dialog_caller.go", "release", `d.ack(t, &p, "", nil, nil)`,
 		"answers several forks", "answers several forks after the callee"),
 	attack("commitment", "keyexchange/transcript.go", "commitmentMatches", `return true`,
-		"grinds", "replays an old ACK", "replaces the caller's share alone"),
+		"grinds", "replays an old ACK", "replaces the caller's share alone",
+		"replaces the caller's share alone in rekeying", "replays the first ACK in rekeying", "replays the first commitment in rekeying"),
+	attack("limit of signatures", "keyexchange/read.go", "tooMany", `return false`,
+		"adds more signatures than may be"),
+	attack("length of shares", "keyexchange/attribute.go", "decode", `
+		b, err := base64.RawURLEncoding.DecodeString(s)
+		return b, err == nil`,
+		"changes the group of the answer"),
+	attack("choice among the groups that were offered", "keyexchange/initiator.go", "keyOf", `
+		x.group, _ = builtGroup(group)
+		return x.offered[0].key`,
+		"answers in a group that was not offered"),
+	attack("keys that come of those before", "keyexchange/exchange.go", "Chain", `return nil`,
+		"replaces shares in rekeying"),
+	attack("share that has to come with new keys", "b2bua/rekey.go", "takeShare", `
+		attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+		if err == nil {
+			fin, err = next.TakeResp(attrs)
+		}
+		if err != nil {
+			return "", "there are no new keys"
+		}
+		return fin, ""`,
+		"strips the offer in rekeying", "strips the answer in rekeying"),
+	attack("end where no share comes with the ACK", "b2bua/rekeyanswer.go", "waitForKeys", ``,
+		"strips the ACK in rekeying"),
+	attack("confirmation in time", "keyexchange/confirm.go", "Tick", untilConfirmed,
+		"keeps new keys from being confirmed in rekeying", "replays a re-INVITE and its ACK in rekeying",
+		"replaces the callee's share alone in rekeying", "replays the first 200 in rekeying"),
+	attack("end of old keys", "media/keyring.go", "confirm", `
+		k.confirmed, k.news = true, true
+		k.release()
+		if k.callback != nil {
+			go k.callback()
+			k.callback = nil
+		}`,
+		"plays packets under old keys in rekeying"),
+	attack("old keys where new ones are refused", "b2bua/rekey.go", "rekeyAnswered", `
+		if err == nil && res.Status >= 300 {
+			c.end("no new keys")
+			return 0
+		}
+		c.takeKeys(l, next, described, res)
+		return 0`,
+		"refuses new keys in rekeying", "hides the group in rekeying"),
+	attack("memory of words that differed", "trust/judge.go", "doubted", `return nil`,
+		"replaces shares and signs as they would, to strangers"),
+
+	overTCP("transcript in what is signed", "sas/attest/value.go", "Text", unsignedTranscript,
+		"takes the hybrid group out", "replaces the ciphertext alone"),
+	overTCP("dh-init in the transcript", "keyexchange/transcript.go", "transcript2", `return hashLV("dh-srtp v1 transcript", resp, fin)`,
+		"takes the hybrid group out, unsigned", "takes the hybrid group out in rekeying"),
+	early("transcript in what is signed", "sas/attest/value.go", "Text", unsignedTranscript,
+		"replaces shares and relays signatures", "replays an old 183"),
+	early("pin of a peer's key", "trust/judge.go", "strong", `return false`,
+		"replaces shares and signs as they would"),
+	early("commitment", "keyexchange/transcript.go", "commitmentMatches", `return true`,
+		"replaces the caller's share alone", "replays an old PRACK"),
+	early("signatures in T3", "keyexchange/transcript.go", "bindSignatures", `return t2`,
+		"strips the callee's signature", "strips the caller's signature"),
+	early("protection that policy requires", "b2bua/target.go", "decide", unprotectedToo,
+		"strips everything"),
+	early("end of a call whose exchange is faulty", "b2bua/exchange.go", "attacked", `return ""`,
+		"chooses a group that was not offered"),
+
+	overTCP("confirmation in time", "keyexchange/confirm.go", "Tick", untilConfirmed,
+		"replaces the ciphertext alone, unsigned", "replaces the ciphertext alone in rekeying"),
+}
+
+// No attack is there for which no safeguard is known: whatever stopped it might be
+// chance.
+func TestEachAttackHasAMutant(t *testing.T) {
+	t.Parallel()
+	b := builtOnce(t)
+	caught := map[string]bool{} // by package and attack: the same over UDP and TCP
+	for _, m := range attacked {
+		for _, name := range m.subtests {
+			caught[m.pkg+rewritten(name)] = true
+		}
+	}
+	seen := 0
+	for _, in := range []struct{ pkg, test string }{{"./test/mitm", "TestAttacks"}, {"./test/mitm", "TestAttacksOverTCP"}, {"./test/calls", "TestAttacksOnEarlyMedia"}} {
+		out, err := b.asleep(in.pkg, in.test)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range regexp.MustCompile(`(?m)^ +--- PASS: `+in.test+`/(.*) \(`).FindAllStringSubmatch(out, -1) {
+			if seen++; !caught[in.pkg+line[1]] {
+				t.Errorf("%s, %q: name in attacked the safeguard without which it succeeds, or is seen for less than it is", in.test, strings.ReplaceAll(line[1], "_", " "))
+			}
+		}
+	}
+	if seen < 150 {
+		t.Errorf("only %d attacks were seen", seen)
+	}
 }

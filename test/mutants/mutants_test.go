@@ -1,5 +1,8 @@
 // Package mutants takes one safeguard at a time out of the code, by a build
-// of the test, and checks that a test fails that names it.
+// of the tests, and checks that a test fails that names it.
+//
+// One build of each test package holds all mutants; the environment says which one
+// is awake.
 package mutants
 
 import (
@@ -39,27 +42,14 @@ var mutants = []mutant{
 
 func TestEachSafeguardIsMissedByATest(t *testing.T) {
 	t.Parallel()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sound := map[string]func() error{} // a test without any change, once
-	all := slices.Concat(mutants, attacked)
-	for _, m := range all {
-		sound[m.pkg+m.test] = sync.OnceValue(func() error {
-			if out, err := run(root, m.pkg, m.test, ""); err != nil {
-				return fmt.Errorf("%s fails without any change:\n%s", m.test, out)
-			}
-			return nil
-		})
-	}
-	for _, m := range all {
+	b := builtOnce(t)
+	for i, m := range b.all {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			if err := sound[m.pkg+m.test](); err != nil {
-				t.Fatal(err)
+			if _, err := b.asleep(m.pkg, m.test); err != nil {
+				t.Fatalf("%s fails without any change: %v", m.test, err)
 			}
-			out, err := run(root, m.pkg, m.pattern(), m.overlay(t, root))
+			out, err := b.run(m.pkg, m.pattern(), i)
 			if err == nil {
 				t.Fatalf("without the %s, %s still passes", m.name, m.test)
 			}
@@ -75,73 +65,172 @@ func TestEachSafeguardIsMissedByATest(t *testing.T) {
 	}
 }
 
-// pattern is what go test -run takes for the mutant's tests.
+// pattern is what -test.run takes for the mutant's tests.
 func (m mutant) pattern() string {
 	if len(m.subtests) == 0 {
-		return m.test
+		return "^" + m.test + "$"
 	}
 	var names []string
 	for _, s := range m.subtests {
 		names = append(names, regexp.QuoteMeta(rewritten(s)))
 	}
-	return m.test + "$/^(" + strings.Join(names, "|") + ")"
+	return "^" + m.test + "$/^(" + strings.Join(names, "|") + ")$"
 }
 
 // rewritten is a subtest's name as package testing writes it.
 func rewritten(name string) string { return strings.ReplaceAll(name, " ", "_") }
 
-// run runs a test, with the change where overlay names it.
-func run(root, pkg, pattern, overlay string) (string, error) {
-	args := []string{"test", "-count=1", "-run", "^" + pattern + "$"}
-	if overlay != "" {
-		args = append(args, "-overlay", overlay)
+// awake names, in the environment, the number of the mutant that is.
+const awake = "SIPWARD_MUTANT"
+
+// builds are the test packages with all mutants asleep.
+type builds struct {
+	root   string
+	dir    string
+	all    []mutant
+	sound  map[string]func() (string, error) // a package's test without any mutant, once
+	binary map[string]func() (string, error) // of a package, once
+}
+
+var builtOnce = func() func(t *testing.T) *builds {
+	var mu sync.Mutex
+	var b *builds
+	return func(t *testing.T) *builds {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if b == nil {
+			b = newBuilds(t)
+		}
+		return b
 	}
-	cmd := exec.Command("go", append(args, pkg)...)
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+}()
+
+func newBuilds(t *testing.T) *builds {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &builds{root: root, dir: scratch, all: slices.Concat(mutants, attacked), sound: map[string]func() (string, error){}, binary: map[string]func() (string, error){}}
+	table := b.overlay(t)
+	for _, m := range b.all {
+		if b.binary[m.pkg] == nil {
+			b.binary[m.pkg] = sync.OnceValues(func() (string, error) { return b.build(m.pkg, table) })
+		}
+		b.sound[m.pkg+m.test] = sync.OnceValues(func() (string, error) { return b.run(m.pkg, "^"+m.test+"$", -1) })
+	}
+	return b
+}
+
+// asleep runs a test without any mutant, once.
+func (b *builds) asleep(pkg, test string) (string, error) {
+	out, err := b.sound[pkg+test]()
+	if err == nil && strings.Contains(out, "no tests to run") {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, out)
+	}
+	return out, err
+}
+
+func (b *builds) build(pkg, table string) (string, error) {
+	path := filepath.Join(b.dir, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "_")+".test")
+	cmd := exec.Command("go", "test", "-c", "-vet=off", "-overlay", table, "-o", path, pkg)
+	cmd.Dir, cmd.Env = b.root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// run runs tests of a package with a mutant awake, or with none where the number is
+// below 0.
+func (b *builds) run(pkg, pattern string, number int) (string, error) {
+	path, err := b.binary[pkg]()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command(path, "-test.v", "-test.run", pattern)
+	cmd.Dir, cmd.Env = filepath.Join(b.root, pkg), append(os.Environ(), fmt.Sprint(awake, "=", number))
 	out, err := cmd.CombinedOutput()
-	if err == nil && strings.Contains(string(out), "no tests to run") {
-		return string(out), os.ErrNotExist
-	}
 	return string(out), err
 }
 
-// overlay writes the changed file beside the tree and the map for go's
-// -overlay, and returns the path of the map.
-func (m mutant) overlay(t *testing.T, root string) string {
+// overlay writes the changed files and the map for go's -overlay, and returns the
+// path of the map.
+func (b *builds) overlay(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(root, m.file)
-	src, err := os.ReadFile(path)
+	replace := map[string]string{}
+	for i, m := range b.all {
+		path := filepath.Join(b.root, m.file)
+		read := path
+		if replace[path] != "" {
+			read = replace[path] // it holds other mutants already
+		}
+		src, err := os.ReadFile(read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read == path {
+			src = regexp.MustCompile(`(?m)^package \w+$`).ReplaceAll(src, []byte("$0\n\nimport mutantos \"os\"\n"))
+		}
+		changed, err := m.into(string(src), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace[path] = filepath.Join(b.dir, strings.ReplaceAll(m.file, "/", "_"))
+		write(t, replace[path], []byte(changed))
+	}
+	table, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
+	path := filepath.Join(b.dir, "overlay.json")
+	write(t, path, table)
+	return path
+}
+
+// into puts the mutant before what its function does.
+func (m mutant) into(src string, number int) (string, error) {
 	fset := token.NewFileSet()
-	f, err := parser.ParseFile(fset, path, src, 0)
+	f, err := parser.ParseFile(fset, m.file, src, 0)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	changed := ""
 	for _, d := range f.Decls {
 		fn, ok := d.(*ast.FuncDecl)
 		if !ok || fn.Name.Name != m.function || fn.Body == nil {
 			continue
 		}
-		from, to := fset.Position(fn.Body.Lbrace).Offset, fset.Position(fn.Body.Rbrace).Offset
-		changed = string(src[:from+1]) + "\n" + m.body + "\n" + string(src[to:])
+		body := m.body
+		if fn.Type.Results == nil {
+			body += "\nreturn"
+		}
+		at := fset.Position(fn.Body.Lbrace).Offset + 1
+		return fmt.Sprintf("%s\nif mutant%d { %s\n}\n%s\nvar mutant%[2]d = mutantos.Getenv(%[5]q) == \"%[2]d\"\n", src[:at], number, body, src[at:], awake), nil
 	}
-	if changed == "" {
-		t.Fatalf("%s has no function %s", m.file, m.function)
-	}
-	dir := t.TempDir()
-	file, table := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-	b, err := json.Marshal(map[string]map[string]string{"Replace": {path: file}})
-	if err != nil {
+	return "", fmt.Errorf("%s has no function %s", m.file, m.function)
+}
+
+func write(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{file: []byte(changed), table: b} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+}
+
+// scratch is a folder for all tests of the package.
+var scratch string
+
+func TestMain(m *testing.M) {
+	var err error
+	if scratch, err = os.MkdirTemp("", "mutants"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	return table
+	status := m.Run()
+	os.RemoveAll(scratch)
+	os.Exit(status)
 }
