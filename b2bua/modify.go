@@ -152,6 +152,11 @@ func (c *Call) modificationAcked(m *modification, ack *sip.Message) {
 	c.change = nil
 	if m.keyed != nil {
 		passAck(m.to, m.keyed, ack)
+		if carries(ack, "dh-fin") {
+			// The repetitions of who sent it end here, and whether it has arrived
+			// the two ends alone can tell.
+			c.ackMore(m.to, m.keyed, func() bool { return true })
+		}
 	}
 	if m.late == nil {
 		return

@@ -41,7 +41,7 @@ func (s *Session) receivePlain(p *port, src netip.AddrPort, pkt []byte, what kin
 		e.stats.DroppedSource++
 		return
 	}
-	e.lane(p.rtcp).latch(src)
+	e.lane(p.rtcp).latch(src, now)
 	if what == kindRTP {
 		e.arrivals.note(binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:]), now)
 	}

@@ -101,10 +101,11 @@ func (s *Session) Local(e End) (rtp, rtcp netip.AddrPort) {
 
 // SetRemote says where an end's peer is. The port and, with NAT, the address
 // learned from its packets stay until SetRemote names another RTP address or
-// another signalling address. Without an RTP address the peer holds: nothing
+// another signalling address; for two seconds after that, what still comes from
+// the old port is heard and settles nothing. Without an RTP address the peer holds: nothing
 // is sent to it, and its packets are still heard.
 func (s *Session) SetRemote(e End, r Remote) {
-	s.do(func(time.Duration) { s.ends[e].setRemote(r) })
+	s.do(func(now time.Duration) { s.ends[e].setRemote(r, now) })
 }
 
 // SetMode sets what an end takes and gives. Protected needs keys, which

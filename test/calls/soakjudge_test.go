@@ -21,7 +21,7 @@ func (s *soak) watch(h *house) {
 			s.mu.Lock()
 			s.moved(e.Call.ID, string(b2bua.Routing), e.Call.State)
 			for i, l := range e.Call.Legs {
-				if strings.Contains(e.Call.Reason, "transferred by") {
+				if e.Call.Continues != "" {
 					break // a leg of another call, with its keys, takes the place of one
 				}
 				name := e.Call.ID + l.Side
