@@ -241,7 +241,8 @@ func (p *baresip) hears(events ...string) phoneEvent {
 	}
 }
 
-func (p *baresip) media() int { return p.rtp[0] }
+func (p *baresip) signals() int { return p.sip }
+func (p *baresip) media() int   { return p.rtp[0] }
 
 // quit ends the phone, and with it its recording.
 func (p *baresip) quit() {

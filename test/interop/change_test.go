@@ -92,8 +92,7 @@ type video struct {
 func videos(plain []seen, to softphone) (all []video) {
 	var since time.Time
 	for _, p := range plain {
-		// Its port for SIP is below.
-		if p.tcp || int(p.To.Port()) < to.media()-4 || int(p.To.Port()) >= to.media()+rtpPorts {
+		if port := int(p.To.Port()); p.tcp || port != to.signals() && (port < to.media() || port >= to.media()+rtpPorts) {
 			continue
 		}
 		if text := string(p.Payload); isSIP(text) {

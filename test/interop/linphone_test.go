@@ -29,7 +29,8 @@ type softphone interface {
 	hears(events ...string) phoneEvent
 	quit()
 	recordings() [][]int16
-	media() int // lowest port of its RTP, of rtpPorts
+	signals() int // port of its SIP over UDP
+	media() int   // lowest port of its RTP, of rtpPorts
 }
 
 // linphone is linphonec: a softphone on a terminal, with files in place of
@@ -137,7 +138,8 @@ remote_ring=
 	return p
 }
 
-func (p *linphone) media() int { return p.rtp }
+func (p *linphone) signals() int { return p.sip }
+func (p *linphone) media() int   { return p.rtp }
 
 // codec enables or disables a codec for what it offers from then on.
 func (p *linphone) codec(verb, name string) {

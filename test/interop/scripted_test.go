@@ -35,17 +35,14 @@ func TestScripted(t *testing.T) {
 			about := phone{user: "bob", domain: phoneHost, voice: hum("bob"), codecs: []string{"pcmu", "pcma"},
 				outbound: fmt.Sprintf("%s:%d", phoneHost, portsB.inside), transport: "udp"}
 			var bob softphone
-			var at int
 			if called == "baresip" {
-				p := startPhone(t, about)
-				bob, at = p, p.sip
+				bob = startPhone(t, about)
 			} else {
-				p := startLinphone(t, about)
-				bob, at = p, p.sip
+				bob = startLinphone(t, about)
 			}
 			a := startSipward(t, end{name: "Alice's sipward", outside: w.a, ports: portsA, far: w.b, farPort: portsB.outside, wire: "udp", user: "bob"})
 			b := startSipward(t, end{name: "Bob's sipward", outside: w.b, ports: portsB, far: w.a, farPort: portsA.outside, wire: "udp", user: "bob",
-				called: true, phone: at, phoneTransport: "udp"})
+				called: true, phone: bob.signals(), phoneTransport: "udp"})
 			tap := startWiretap(t, fmt.Sprintf("host %s or host %s or (host %s and (portrange %d-%d or portrange %d-%d))", w.a, w.b, phoneHost,
 				portsA.inside, portsA.media+mediaPorts-1, portsB.inside, portsB.media+mediaPorts-1))
 			var rtp []int

@@ -197,3 +197,19 @@ func silence(plain []seen, port int) (longest time.Duration) {
 	}
 	return longest
 }
+
+// missing is how many packets are missing by their numbers in the audio that the phone with
+// RTP from a port on was sent.
+func missing(plain []seen, port int) (n int) {
+	for _, f := range capture.Flows(datagrams(plain)) {
+		if int(f.To.Port()) < port || int(f.To.Port()) >= port+rtpPorts {
+			continue
+		}
+		for i, p := range f.Packets[1:] {
+			if step := int(int16(p.Sequence - f.Packets[i].Sequence)); step != 1 {
+				n += max(step-1, 1)
+			}
+		}
+	}
+	return n
+}
