@@ -58,6 +58,8 @@ type Call struct {
 	meant    string             // who is called, behind an alias; "" where that is no address
 	assured  [2]assurance       // of the legs outside, by their ends
 	cancel   context.CancelFunc // ends a DNS look-up
+	working  context.Context    // of slow looks at signatures, nil before the first
+	stopWork context.CancelFunc // ends those
 
 	replacing bool // a phone is taking a leg's place over
 

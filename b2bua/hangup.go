@@ -128,6 +128,9 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	if c.cancel != nil {
 		c.cancel()
 	}
+	if c.stopWork != nil {
+		c.stopWork()
+	}
 	if why != "" {
 		c.reason = why
 	}

@@ -18,17 +18,27 @@ import (
 // call's queue, which goes on.
 
 // signTime bounds how long a call waits for signatures that are made or checked
-// outside this process.
-const signTime = 500 * time.Millisecond
+// outside this process. GnuPG takes 10 ms, but a quarter of a second for a key with
+// a passphrase, which it derives anew each time, and more where it has to wait for
+// the processor.
+const signTime = 2 * time.Second
 
 // maxSignatures may stand beside a share.
 const maxSignatures = 4
 
 // aside runs work, off the queue where it may be slow, and then what follows, on
-// the queue. What follows has to see for itself whether the call still stands.
+// the queue. What follows has to see for itself whether the call still stands; work
+// is told to stop where it does not.
 func (c *Call) aside(slow bool, work func(ctx context.Context), then func()) {
+	parent := context.Background()
+	if slow {
+		if c.working == nil {
+			c.working, c.stopWork = context.WithCancel(parent)
+		}
+		parent = c.working
+	}
 	guarded := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), signTime)
+		ctx, cancel := context.WithTimeout(parent, signTime)
 		defer cancel()
 		defer func() {
 			if fault := recover(); fault != nil {

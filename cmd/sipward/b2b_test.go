@@ -17,6 +17,7 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/configs"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/test/gnupg"
 )
 
 // firm is one of two companies with the ready-made file of configs/b2b.yaml.
@@ -26,6 +27,8 @@ type firm struct {
 	outside     netip.AddrPort
 	phone       *phone
 	public      []byte
+	gnupg       *gnupg.Home // nil: the keys are in files
+	changes     []string    // of the file, old and new in turn
 }
 
 func freeUDP(t *testing.T, addr string) netip.AddrPort {
@@ -69,6 +72,25 @@ func (f *firm) write(name string, b []byte) {
 	}
 }
 
+// inGnuPG has the keys of a firm stay with GnuPG, in a folder of its own, with a
+// passphrase that its agent knows.
+func (f *firm) inGnuPG(user string) (fingerprint string) {
+	f.t.Helper()
+	f.gnupg = gnupg.New(f.t)
+	fingerprint = f.gnupg.Lock(passphrase, user+"@"+f.domain, "ed25519", "sign", "never")
+	f.public = f.gnupg.Export(fingerprint)
+	f.unlock()
+	f.changes = []string{"key_file: a-secret.pgp", "gnupg: " + fingerprint + ", home: " + f.gnupg.Dir, "files: partners", "gnupg: true\n  home: " + f.gnupg.Dir}
+	return fingerprint
+}
+
+const passphrase = "secret words"
+
+// unlock tells the agent the passphrase, as somebody does at the start of the day.
+func (f *firm) unlock() {
+	f.gnupg.Run([]byte("x"), "--passphrase", passphrase, "--detach-sign", "--output", "-")
+}
+
 // start runs the file with nothing changed but what it says is to be.
 func (f *firm) start(other *firm) *daemon {
 	f.t.Helper()
@@ -81,7 +103,7 @@ func (f *firm) start(other *firm) *daemon {
 		"address: 127.0.0.1:5062", "address: 127.0.0.1:0", "auto:5060", f.outside.String(), "127.0.0.1:5070", f.phone.Addr().String(),
 		"127.0.0.1:5080", "127.0.0.1:0", "198.51.100.0/24", other.outside.Addr().String()+"/32",
 		"20000-29999", fmt.Sprintf("%d-%d", 20000, 29999))
-	f.write("b2b.yaml", []byte(swap.Replace(string(text))+"state: state\n"))
+	f.write("b2b.yaml", []byte(strings.NewReplacer(f.changes...).Replace(swap.Replace(string(text)))+"state: state\n"))
 	cfg, err := configs.Load(filepath.Join(f.dir, "b2b.yaml"))
 	if err != nil {
 		f.t.Fatal(err)
@@ -120,5 +142,80 @@ func TestTwoCompanies(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "488 This call must be signed, and no key that counts is known of sip:alice@a.example") {
 		t.Errorf("a key that was taken out: %v", err)
+	}
+}
+
+// The same with the keys in GnuPG: it signs, and whom it trusts it says itself. A
+// passphrase that its agent has forgotten ends the calls, and hangs none.
+func TestTwoCompaniesWithGnuPG(t *testing.T) {
+	a, b := newFirm(t, "a.example", "alice", "127.0.0.4"), newFirm(t, "b.example", "bob", "127.0.0.5")
+	keyA, keyB := a.inGnuPG("alice"), b.inGnuPG("bob")
+	for _, f := range []struct {
+		of, other *firm
+		key       string
+	}{{a, b, keyB}, {b, a, keyA}} {
+		f.of.gnupg.Import(f.other.public)
+		f.of.gnupg.Trust(f.key, gnupg.Ultimate)
+	}
+	da, db := a.start(b), b.start(a)
+	ea, cancelA := da.proxy.Subscribe(100)
+	defer cancelA()
+	eb, cancelB := db.proxy.Subscribe(100)
+	defer cancelB()
+	verified := func() {
+		t.Helper()
+		// gpg has two seconds; on a machine with far too much to do that may not be enough.
+		for began := time.Now(); ; {
+			err := newPhone(t, false).call(at(t, da, policy.Inside, "udp"), "sip:bob@b.example")
+			va, vb := trusted(ea, "verified"), trusted(eb, "verified")
+			if err == nil && va != nil && vb != nil {
+				if va.Key != keyB || vb.Key != keyA || va.KeyType != "openpgp" || va.Protection != "srtp" {
+					t.Errorf("%+v\n%+v", va, vb)
+				}
+				return
+			}
+			if time.Since(began) > patience {
+				t.Fatalf("no call is verified: %v", err)
+			}
+		}
+	}
+	verified()
+
+	a.gnupg.Forget()
+	began := time.Now()
+	second := newPhone(t, false)
+	if err := second.call(at(t, da, policy.Inside, "udp"), "sip:bob@b.example"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.ended(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("without the passphrase the call took %v to end", took)
+	}
+	// The identity key that signs beside it was vouched for in the call before.
+	if v := trusted(eb, "pinned"); v == nil || v.Protection != "failed" || !strings.Contains(v.Reason, "This call must be signed with a key that was checked, and it is not") {
+		t.Errorf("%+v", v)
+	}
+
+	a.unlock()
+	verified()
+}
+
+// trusted waits until a call has a word and is confirmed, or has ended with it; nil
+// where it ends otherwise.
+func trusted(events <-chan b2bua.Event, word string) *b2bua.View {
+	for limit := time.After(patience); ; {
+		select {
+		case e := <-events:
+			if e.Type == "call-ended" || e.Call.Trust == word && e.Call.Protection == "srtp" {
+				if e.Call.Trust != word {
+					return nil
+				}
+				return &e.Call
+			}
+		case <-limit:
+			return nil
+		}
 	}
 }
