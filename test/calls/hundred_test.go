@@ -77,7 +77,7 @@ type realProxy struct {
 	inside, outside netip.AddrPort
 }
 
-func realHouse(t *testing.T, ip string, inside, outside map[string]string) *realProxy {
+func realHouse(t *testing.T, ip string, inside, outside map[string]string, changes ...func(*b2bua.Options)) *realProxy {
 	t.Helper()
 	var routes []route.Route
 	for side, m := range map[string]map[string]string{route.Inside: inside, route.Outside: outside} {
@@ -102,10 +102,12 @@ func realHouse(t *testing.T, ip string, inside, outside map[string]string) *real
 		t.Fatal(err)
 	}
 	in, out := udp(t, ip), udp(t, ip)
-	p, err := b2bua.New(b2bua.Options{
+	options := b2bua.Options{
 		Listeners: []b2bua.Listener{{Name: "phones", Side: policy.Inside, Packet: in}, {Name: "internet", Side: policy.Outside, Packet: out}},
 		Routes:    table, Policy: pol, Media: engine, Log: testLog(t),
-	})
+	}
+	all(changes...)(&options)
+	p, err := b2bua.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
