@@ -165,7 +165,7 @@ func (h *house) look() State {
 // Ready first, and ends with in.
 func Serve(ctx context.Context, o HouseOptions, in io.Reader, out io.Writer, log *slog.Logger) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // as sipward run does
+		debug.SetGCPercent(25) // as sipward run does
 	}
 	if o.Profile != "" {
 		runtime.MemProfileRate = 16 << 10
