@@ -180,6 +180,13 @@ func TestTwoCompaniesWithGnuPG(t *testing.T) {
 		}
 	}
 	verified()
+	for to, says := range map[string]string{"bob": "a key of the keyring can prove sip:bob@b.example", "carol": "no key of the keyring is for sip:carol@b.example"} {
+		var out, complaint bytes.Buffer
+		if status := execute([]string{"explain", "--from", "alice@a.example", "--to", to + "@b.example", "--config", filepath.Join(a.dir, "b2b.yaml")}, &out, &complaint); status != 0 ||
+			!strings.Contains(out.String(), says) || strings.Contains(out.String(), "refused before it rings") != (to == "carol") {
+			t.Errorf("explain, status %d:\n%s%s", status, out.String(), complaint.String())
+		}
+	}
 
 	a.gnupg.Forget()
 	began := time.Now()
