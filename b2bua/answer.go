@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"errors"
 	"time"
 
 	"github.com/sipward/sipward/sip"
@@ -21,10 +22,16 @@ func (c *Call) answered(l *Leg, res *sip.Message) {
 	for _, b := range c.branches {
 		if b != l {
 			b.dialog.Cancel()
+			b.dropKeys()
 		}
 	}
+	if l.readHere() {
+		c.passage.begun = false // it was asked without
+	}
+	c.sdesWorks(l)
 	if c.ringing != nil {
 		c.ringing.Stop()
+		c.ringing = nil
 	}
 	c.b.remote = c.b.dialog.Flow().Remote().String()
 	c.p.proved(c, c.b)
@@ -60,7 +67,7 @@ func (c *Call) agreedOn(res *sip.Message, fin string) {
 		c.offeredByCallee(res, fin)
 		return
 	}
-	if !c.passage.taken {
+	if c.passage.res == nil {
 		c.ackWith(res, fin)
 	}
 	var answer *sdp.Session
@@ -81,7 +88,7 @@ func (c *Call) agreedOn(res *sip.Message, fin string) {
 	}
 	out, err := c.rewriteAnswer(answer, c.b, c.a)
 	if err != nil {
-		c.end("the other side's answer does not fit the offer")
+		c.end(unfitting(err))
 		return
 	}
 	c.state = Answered
@@ -93,6 +100,14 @@ func (c *Call) agreedOn(res *sip.Message, fin string) {
 		}
 	}
 	c.answerCaller(res, out)
+}
+
+// unfitting is the sentence for an answer that cannot be taken on.
+func unfitting(err error) string {
+	if errors.Is(err, errNoCrypto) {
+		return err.Error()
+	}
+	return "the other side's answer does not fit the offer"
 }
 
 // answerCaller sends the 200 on the A leg, for that of the B leg.
@@ -135,6 +150,7 @@ func (c *Call) offeredByCallee(res *sip.Message, fin string) {
 		return
 	}
 	c.offer, c.offerer = offer, c.b
+	c.learnSDES(c.b, c.calledUser(), offer)
 	out, err := c.rewriteOffer(offer, c.b, c.a)
 	if err != nil {
 		c.b.dialog.Ack(res, "", nil)
@@ -191,8 +207,16 @@ func (c *Call) securedStands() {
 func (c *Call) stands() {
 	c.p.proved(c, c.a)
 	c.stood = time.Now()
+	c.packDescriptions()
 	c.changed(Established)
 	c.renewMoved()
+}
+
+// packDescriptions makes small what both far ends said: most calls never look at
+// it again.
+func (c *Call) packDescriptions() {
+	c.a.described.Pack()
+	c.b.described.Pack()
 }
 
 // answerFromAck takes the answer of a delayed offer out of the ACK and sends

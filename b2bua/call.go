@@ -111,28 +111,32 @@ type Leg struct {
 	flow   sip.Flow // where its INVITE went
 	uri    sip.URI  // the Request-URI of its INVITE
 	routes []string // Route set of its INVITE
-	proved bool     // the INVITE answers a challenge
 	remote string   // signalling address, for views
 
-	dialled  bool         // this side has called it
-	open     bool         // and its route lets led calls leave at an account's cost
-	moved    bool         // its party was led to another one: descriptions go on where the last one stopped
-	standin  bool         // holds the place of somebody whom a transfer may bring: no media crosses
-	heard    *sdp.Session // the newest that went to it
-	exchange *keyexchange.Exchange
-	resp     string      // responder: the value of dh-resp
-	sigs     []string    // own values of dh-sig, beside dh-resp or dh-fin
-	signed   *signing    // responder: of these; nil: nothing is signed
-	vetting  bool        // the other end's signatures are being looked at
-	waiting  []func()    // what came behind them
-	protect  bool        // media crosses this leg under keys
-	require  bool        // the INVITE carried Require: dh-srtp, so its ACK does too
-	ticker   *time.Timer // of the exchange's confirmation
-	opened   string      // initiator: To tag of the dialog whose reliable 1xx dh-resp was taken from
-	finned   bool        // responder: a PRACK has brought dh-fin
-	tagHeard string      // To tag of the first response of its INVITE
-	letClose func()      // ends the keep-alives towards the far end
+	proved       bool       // the INVITE answers a challenge
+	dialled      bool       // this side has called it
+	open         bool       // and its route lets led calls leave at an account's cost
+	moved        bool       // its party was led to another one: descriptions go on where the last one stopped
+	standin      bool       // holds the place of somebody whom a transfer may bring: no media crosses
+	finned       bool       // responder: a PRACK has brought dh-fin
+	heard        *lastHeard // the newest description that went to it
+	exchange     *keyexchange.Exchange
+	resp         string             // responder: the value of dh-resp
+	sigs         []string           // own values of dh-sig, beside dh-resp or dh-fin
+	signed       *signing           // responder: of these; nil: nothing is signed
+	vetting      bool               // the other end's signatures are being looked at
+	waiting      []func()           // what came behind them
+	protect      bool               // media crosses this leg under keys
+	sdes         bool               // its phone speaks, or is offered, SRTP under keys in the description
+	keysOffered  map[int]*keysOffer // of that, by m-line, until it is answered
+	firstRefusal *sip.Message       // of an INVITE with the other kind of media before this one
+	require      bool               // the INVITE carried Require: dh-srtp, so its ACK does too
+	ticker       *time.Timer        // of the exchange's confirmation
+	opened       string             // initiator: To tag of the dialog whose reliable 1xx dh-resp was taken from
+	tagHeard     string             // To tag of the first response of its INVITE
+	letClose     func()             // ends the keep-alives towards the far end
 
+	digits    digits
 	described *sdp.Session // what the far end described last, in an offer or an answer
 	renewed   uint64       // changes of what it was sent that the other leg did not make
 	move      legMove
@@ -202,7 +206,10 @@ func (c *Call) seek() {
 		go func() {
 			hops, err := route.Resolve(ctx, c.p.o.Lookup, c.target)
 			cancel()
-			c.queue.Post(func() { c.resolved(hops, err) })
+			c.queue.Post(func() {
+				c.cancel = nil
+				c.resolved(hops, err)
+			})
 		}()
 		return
 	}

@@ -22,6 +22,7 @@ func (c *Call) readOffer() (refused bool) {
 			return true
 		}
 		c.offer, c.offerer = offer, c.a
+		c.learnSDES(c.a, c.invite.From().URI.User, offer)
 	}
 	if c.a.side != policy.Outside {
 		return false
@@ -120,7 +121,7 @@ func (c *Call) cannotDial(err error) bool {
 		sentence := "This call must be encrypted, and the only key exchange that is allowed does not fit into UDP"
 		c.refuse(488, sentence, sentence)
 	case errors.Is(err, errNotVouched):
-		c.refuse(488, notVouched, notVouched)
+		c.refuse(488, notVouched, notVouched, passTag)
 	case errors.Is(err, media.ErrNoPorts):
 		c.p.log.Error("out of media ports", "call", c.id, "error", err)
 		c.refuse(503, "", "no free media ports", sip.Field{Name: "Retry-After", Value: "10"})
@@ -133,6 +134,7 @@ func (c *Call) cannotDial(err error) bool {
 // dial sends the INVITE of one candidate for the B leg.
 func (c *Call) dial(l *Leg, flow sip.Flow, uri sip.URI, extra ...sip.Field) error {
 	l.remote, l.flow, l.uri = flow.Remote().String(), flow, uri
+	c.chooseProfile(l)
 	fields := append(make([]sip.Field, 0, 8), extra...)
 	fields = append(fields, sip.Field{Name: "Allow", Value: allowed})
 	for _, name := range passed {
@@ -272,8 +274,12 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 		return
 	}
 	c.eraseExchange(l)
-	if c.longerSession(l, res) {
+	l.dropKeys()
+	if c.longerSession(l, res) || c.otherProfile(l, res) {
 		return
+	}
+	if l.firstRefusal != nil && res != nil && res.Status == l.firstRefusal.Status {
+		res = l.firstRefusal
 	}
 	if len(c.branches) > 0 {
 		if res != nil && (res.Status >= 600 || c.best == nil || worth(res) > worth(c.best)) {
@@ -299,7 +305,7 @@ func (c *Call) refusedBy(l *Leg, res *sip.Message, err error) {
 			return
 		}
 	}
-	if res != nil && res.Status/100 == 3 && c.redirected(l, res) || (res == nil || res.Status < 600) && c.detour() {
+	if c.passesOn() && (res != nil && res.Status/100 == 3 && c.redirected(l, res) || (res == nil || res.Status < 600) && c.detour()) {
 		return
 	}
 	switch {

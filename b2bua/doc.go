@@ -14,8 +14,13 @@
 //	hang up   BYE, CANCEL, refusals; media closed, keys erased
 //
 // An exchange that another sipward, nearer to a phone, began is not this one's
-// to end (passthrough.go): attributes, ACK and SRTP cross as they came, and the
+// to end (passthrough.go, passearly.go): attributes, ACK, PRACK and SRTP cross as they came, and the
 // call's protection reads passed-through.
+//
+// A phone's own SRTP (RFC 4568) ends here (sdes.go), whether it calls or is called
+// (sdesoffer.go).
+//
+// Digits in INFO become events beside the speech, and the reverse (digits.go).
 //
 // A provider at which sipward itself has an account is a [Trunk]: its registration
 // lives beside the calls, on a queue of its own.

@@ -25,6 +25,7 @@ type early struct {
 	answer *sdp.Session // nil where the caller's INVITE had no SDP
 	firm   bool         // the caller has it in a reliable response: its answer or offer
 	resp   bool         // and dh-resp with it
+	passed *sip.Message // it holds the dh-resp of an exchange between others: its PRACK waits for the caller's
 
 	// The caller's INVITE had no SDP, and this response holds the offer.
 	offer *sip.Message
@@ -38,9 +39,9 @@ type early struct {
 // fork: the first of them that rang would have the only dh-fin.
 func (c *Call) offers100rel(l *Leg, exchange bool) bool {
 	switch {
-	case c.passage.begun, c.waits() != nil:
-		return false // what the ends agree on comes in the 2xx; a transfer has no caller who rings
-	case len(c.phones) > 1, exchange && c.p.forking.has(l.uri.AOR(), time.Now()):
+	case c.waits() != nil:
+		return false // a transfer has no caller who rings
+	case len(c.phones) > 1, (exchange || c.passage.begun) && c.p.forking.has(l.uri.AOR(), time.Now()):
 		return false
 	case exchange && c.a.exchange != nil && !c.mayShow():
 		return false // keys on this leg before the other's would serve nobody
@@ -115,6 +116,10 @@ func (c *Call) provisional(l *Leg, res *sip.Message) {
 		return
 	}
 	reliable := l.dialog.Reliable(res)
+	if reliable && c.passesEarly(l, res) {
+		c.passEarly(l, res)
+		return
+	}
 	fin, refusal := "", ""
 	if reliable {
 		fin, refusal = c.takeEarlyResp(l, res)

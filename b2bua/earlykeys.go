@@ -83,6 +83,10 @@ func (c *Call) pracked(e *early, prack *sip.ServerTx) {
 	default:
 		prack.Reply(200, "")
 	}
+	if e != nil && e.passed != nil {
+		c.passPrack(e, req)
+		return
+	}
 	if e != nil && e.resp {
 		c.takeEarlyFin(keyexchange.KindAck, req, func() {
 			if err := c.secure(c.a); err != nil {
@@ -135,13 +139,17 @@ func (c *Call) finMissing() {
 func (c *Call) noteFork(l *Leg, res *sip.Message) {
 	tag := res.To().Tag()
 	switch {
-	case tag == "" || l.side != policy.Outside:
+	case tag == "" || l.side != policy.Outside && !c.passage.begun && !c.passage.taken:
 	case l.tagHeard == "":
 		l.tagHeard = tag
 	case l.tagHeard != tag:
 		c.p.forking.remember(l.uri.AOR(), time.Now())
 	}
 }
+
+// anotherPhone ends a call in which the only dh-fin went to a fork that another
+// one's answer overtook.
+const anotherPhone = "Another phone than the one that was heard first has answered, and its keys can be agreed in the next call only: call again"
 
 // answeredEarly looks at a 2xx behind an exchange that a reliable 1xx has brought
 // to its end: the one of that fork needs no more. Another fork's is no attack, but
@@ -164,7 +172,7 @@ func (c *Call) answeredEarly(l *Leg, res *sip.Message) (fin, refusal string) {
 		return "", ""
 	}
 	c.protection, c.trust = "failed", "none"
-	return "", "Another phone than the one that was heard first has answered, and its keys can be agreed in the next call only: call again"
+	return "", anotherPhone
 }
 
 // unprotect takes the keys of a leg back.

@@ -12,6 +12,7 @@ import (
 // offeredEarly: the caller's INVITE had no SDP, and this reliable response holds
 // the offer. The caller gets it in one too, and its PRACK will hold the answer.
 func (c *Call) offeredEarly(l *Leg, res *sip.Message, offer *sdp.Session, fin string) {
+	c.notPassed()
 	c.offer, c.offerer = offer, l
 	out, err := c.rewriteOffer(offer, l, c.a)
 	if err != nil {
@@ -44,20 +45,23 @@ func (c *Call) answerFromPrack(e *early, prack *sip.Message) {
 		return
 	}
 	if e.resp { // the media waits for the answer that came with it
-		c.takeEarlyFin(keyexchange.KindAckSDP, prack, func() { c.answeredInPrack(e, answer, out) })
+		c.takeEarlyFin(keyexchange.KindAckSDP, prack, func() { c.answeredInPrack(e, prack, answer, out) })
 		return
 	}
-	c.answeredInPrack(e, answer, out)
+	c.answeredInPrack(e, prack, answer, out)
 }
 
 // answeredInPrack sends the answer on; what came with it is in order.
-func (c *Call) answeredInPrack(e *early, answer, out *sdp.Session) {
+func (c *Call) answeredInPrack(e *early, prack *sip.Message, answer, out *sdp.Session) {
 	e.sent = out.Clone()
 	if e.fin != "" {
 		withSignatures(out, "dh-fin", e.fin, c.b.sigs)
 	}
 	c.prack(c.b, e.offer, sdpType, out.Bytes())
 	c.connect(answer, c.a)
+	if e.passed != nil {
+		c.passed(prack)
+	}
 	for _, l := range []*Leg{c.a, c.b} {
 		if l == c.a && e.resp || l == c.b && e.fin != "" {
 			if err := c.secure(l); err != nil {
@@ -77,9 +81,11 @@ func (c *Call) answeredOffer(res *sip.Message, fin string) {
 		return
 	}
 	c.state = Answered
-	if fin == "" || c.b.protect {
+	switch {
+	case c.passage.res != nil: // the caller's ACK is awaited
+	case fin == "" || c.b.protect:
 		c.ackWith(res, fin)
-	} else {
+	default:
 		// dh-resp came in the 2xx only: dh-fin stands where the answer does.
 		withSignatures(e.sent, "dh-fin", fin, c.b.sigs)
 		c.b.dialog.Ack(res, sdpType, e.sent.Bytes())

@@ -188,7 +188,7 @@ func (c *Call) path(invite *sip.Message) string {
 // the call.
 func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
 	if l.exchange == nil {
-		return "", ""
+		return "", c.passedByAnother(l, res)
 	}
 	if l.opened != "" {
 		return c.answeredEarly(l, res)

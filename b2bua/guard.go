@@ -100,6 +100,12 @@ func (m *pathMemory) remember(path string, now time.Time) {
 	*m.paths.use(path) = now
 }
 
+func (m *pathMemory) forget(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paths.forget(path)
+}
+
 func (m *pathMemory) has(path string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -29,7 +29,7 @@ func (c *Call) refuse(status int, phrase, why string, fields ...sip.Field) {
 	if status == 488 {
 		fields = append(fields, warning(why))
 	}
-	fields = append(fields, c.supported(c.a)...)
+	fields = append(append(fields, c.supported(c.a)...), c.knowsTag(fields)...)
 	if t := c.waits(); t != nil {
 		t.status, t.phrase = status, phrase
 	}
@@ -152,12 +152,15 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 		c.bye(b, fields)
 		b.dialog.Cancel()
 		c.eraseExchange(b)
+		b.dropKeys()
 	}
 	timers := []*time.Timer{c.ringing, c.patience, c.parting}
 	for _, l := range []*Leg{c.a, c.b} {
 		if l.call != c {
 			continue
 		}
+		l.dropKeys()
+		l.dropDigits()
 		if l.letClose != nil {
 			l.letClose()
 		}

@@ -152,6 +152,11 @@ func (c *Call) modificationAcked(m *modification, ack *sip.Message) {
 	c.change = nil
 	if m.keyed != nil {
 		passAck(m.to, m.keyed, ack)
+		if carries(ack, "dh-fin") {
+			// The repetitions of who sent it end here, and whether it has arrived
+			// the two ends alone can tell.
+			c.ackMore(m.to, m.keyed, func() bool { return true })
+		}
 	}
 	if m.late == nil {
 		return
@@ -185,6 +190,7 @@ func (c *Call) apply(answer *sdp.Session, answerer *Leg) bool {
 			}
 		}
 	}
+	c.packDescriptions()
 	c.emit("call-changed")
 	return true
 }
@@ -209,6 +215,9 @@ func (c *Call) relayRequest(from *Leg, tx *sip.ServerTx) {
 	req := tx.Request
 	if trickles(req) {
 		tx.Reply(469, "", sip.Field{Name: "Recv-Info"})
+		return
+	}
+	if c.takesDigit(from, tx) {
 		return
 	}
 	if c.tells(req) {

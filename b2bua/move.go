@@ -96,6 +96,14 @@ func (p *Proxy) Move(name, network string, to Place) error {
 	return nil
 }
 
+// Vacate frees the address of a socket of the listener of that name and transport
+// that Move has replaced and that is still read, for one that is to be opened there.
+func (p *Proxy) Vacate(name, network string, addr netip.AddrPort) {
+	if l := p.listenerOn(name, network); l != nil {
+		l.sip.Vacate(addr)
+	}
+}
+
 func (p *Proxy) listenerOn(name, network string) *listener {
 	for _, l := range p.listeners {
 		if l.Name == name && l.sip.Network == network {

@@ -63,7 +63,7 @@ func carries(m *sip.Message, name string) bool {
 // phone inside the option tag of an outside caller is not passed on: this side
 // answers where the phone cannot.
 func (c *Call) passInit(l *Leg) (fields, require []sip.Field, err error) {
-	if !c.passage.begun {
+	if !c.passage.begun || l.readHere() {
 		return nil, nil, nil
 	}
 	if c.a.side == policy.Inside && l.side == policy.Outside && c.decision.Mode == policy.Require {
@@ -75,7 +75,7 @@ func (c *Call) passInit(l *Leg) (fields, require []sip.Field, err error) {
 		return fields, nil, nil
 	}
 	if invite.HasToken("Supported", optionTag) {
-		fields = append(fields, sip.Field{Name: "Supported", Value: optionTag})
+		fields = append(fields, passTag)
 	}
 	if invite.HasToken("Require", optionTag) && !c.urgent {
 		require = []sip.Field{{Name: "Require", Value: optionTag}}
@@ -108,24 +108,59 @@ func (c *Call) passTags(res *sip.Message) (fields []sip.Field) {
 	return fields
 }
 
+// readHere says whether a leg leads to a phone whose media this side has to read:
+// no exchange between others is for it.
+func (l *Leg) readHere() bool { return l.sdes || l.byInfo() }
+
+// passTag says to a caller inside that this side knows the exchange.
+var passTag = sip.Field{Name: "Supported", Value: optionTag}
+
+// knowsTag is what a refusal of a call under others' keys needs beside these
+// fields: a 488 without it would read as that of a peer without the exchange, and
+// its sentence be lost (protocol section 2).
+func (c *Call) knowsTag(fields []sip.Field) []sip.Field {
+	if !c.passage.taken || c.a.side != policy.Inside || slices.Contains(fields, passTag) {
+		return nil
+	}
+	return []sip.Field{passTag}
+}
+
 // passResp looks into the 2xx: with dh-resp in it the exchange is the ends' own,
 // and this side's answer is not needed; without, this side answers, if it may.
 func (c *Call) passResp(res *sip.Message) {
-	if !c.passage.begun {
+	resp := carries(res, "dh-resp")
+	switch {
+	case c.passage.begun && !resp:
+		c.notPassed()
+		return
+	case !resp || !c.passage.begun && !c.passage.taken:
 		return
 	}
+	c.passTake()
+	if c.offer != nil { // else the answer in the ACK brings dh-fin along
+		c.passage.res = res
+	}
+}
+
+// passTake: a dh-resp has come, so the keys are others'. This side's own answer,
+// which was ready for a callee who has none, is not needed.
+func (c *Call) passTake() {
 	c.passage.begun = false
-	if !carries(res, "dh-resp") {
-		if c.a.exchange == nil {
-			c.reason = "unprotected: the other side did not answer the caller's key exchange (" + c.decision.Reason + ")"
-		}
+	if c.passage.taken {
 		return
 	}
 	c.passage.taken, c.protection = true, "negotiating"
 	c.eraseExchange(c.a)
-	if c.offer != nil { // else the answer in the ACK brings dh-fin along
-		c.passage.res = res
+	c.pickedUp() // whoever answered counts it
+}
+
+// notPassed: an answer without dh-resp is about to leave where one could have
+// been, so that this side answers the exchange itself, if it may.
+func (c *Call) notPassed() {
+	if c.passage.begun && c.a.exchange == nil {
+		c.reason = "unprotected: the other side did not answer the caller's key exchange (" + c.decision.Reason + ")"
 	}
+	c.passage.begun = false
 }
 
 // passFin sends the ACK on that the B leg waits for, with dh-fin as it came.
@@ -137,6 +172,15 @@ func (c *Call) passFin(ack *sip.Message) {
 		passAck(c.b, c.passage.res, ack)
 		c.passage.res = nil
 	}
+	if c.b.opened == "" { // else the PRACK has said it
+		c.passed(ack)
+	}
+}
+
+// passed says what became of an exchange between others, by the ACK or PRACK that
+// should have brought dh-fin.
+func (c *Call) passed(ack *sip.Message) {
+	defer c.publishView()
 	if !carries(ack, "dh-fin") {
 		c.protection, c.reason = "none", "unprotected: the caller's key never came ("+c.decision.Reason+")"
 		return

@@ -45,6 +45,8 @@ type Listener struct {
 	Moves    bool
 	Dial     func(context.Context, netip.AddrPort) (net.Conn, error)
 	Accounts Accounts // inside: where its phones have their accounts
+	DTMF     DTMF     // inside: how its phones send and take digits
+	SDES     SDES     // inside: what its phones are offered when they are called
 	// Identities says for whom phones of an inside listener speak without having
 	// proved it by a password: where the wire to it proves enough, such as the
 	// loopback or TLS with client certificates. nil: for nobody.
@@ -125,6 +127,7 @@ type Proxy struct {
 	stripped    *pathMemory
 	learning    sync.WaitGroup // what the memory is being told
 	forking     *pathMemory    // addresses outside at which several user agents ring
+	sdesPhones  *pathMemory    // phones inside that speak SRTP alone, as far as they have shown
 	guesses     *guesses
 	hub         hub
 	counters    counters
@@ -211,7 +214,7 @@ func New(o Options) (*Proxy, error) {
 	if o.Trusted == nil {
 		o.Trusted = func(string) bool { return false }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), forking: newPathMemory(), guesses: newGuesses(), idle: make(chan struct{})}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), forking: newPathMemory(), sdesPhones: newPathMemory(), guesses: newGuesses(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
 	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)
@@ -345,6 +348,9 @@ func (p *Proxy) Counters() Counters {
 
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
+
+// RemainingDialogs says of each of them what keeps it, as [sip.Stack.Remaining] does.
+func (p *Proxy) RemainingDialogs() []string { return p.stack.Remaining() }
 
 // waiting counts the BYEs on their way.
 func (p *Proxy) waiting(n int) {

@@ -243,10 +243,10 @@ func (c *Call) takeKeys(l *Leg, next *keyexchange.Exchange, described *sdp.Sessi
 		c.end("the answer to new keys does not fit")
 		return
 	}
+	// The peer may speak under the new keys before this machine has got that far.
+	c.expect(l, true)
 	l.dialog.Ack(res, "", sdp.Fragment([]sdp.Attribute{{Name: "dh-fin", Value: fin}}), fragmentFields...)
-	if l.dialog.Flow().Network() == "udp" {
-		c.ackMore(l, next, res)
-	}
+	c.ackMore(l, res, func() bool { return l.exchange == next && !next.IsConfirmed() })
 	if l.described == nil || !answer.SameButDirection(l.described) {
 		c.offer, c.offerer = described, c.other(l)
 		c.connect(answer, l)
@@ -273,12 +273,15 @@ func (c *Call) takeShare(next *keyexchange.Exchange, res *sip.Message) (fin, ref
 	return fin, ""
 }
 
-// ackMore repeats an ACK until the new keys are confirmed.
-func (c *Call) ackMore(l *Leg, x *keyexchange.Exchange, res *sip.Message) {
+// ackMore repeats the ACK with dh-fin over UDP while that is needed.
+func (c *Call) ackMore(l *Leg, res *sip.Message, needed func() bool) {
+	if l.dialog.Flow().Network() != "udp" {
+		return
+	}
 	for _, after := range ackAgain {
 		time.AfterFunc(after, func() {
 			c.queue.Post(func() {
-				if c.state == Established && l.exchange == x && !x.IsConfirmed() {
+				if c.state == Established && !l.dialog.Ended() && needed() {
 					l.dialog.Ack(res, "", nil) // the same octets
 				}
 			})

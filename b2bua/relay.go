@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
@@ -40,7 +41,7 @@ func (c *Call) relayable(m sdp.Media, from *Leg) bool {
 // plain profiles (protocol section 7), and port 0 for what is not relayed.
 func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
 	out := offer.Clone()
-	if !c.passage.begun && !c.passage.taken {
+	if (!c.passage.begun || to.readHere()) && !c.passage.taken {
 		out.DropDH()
 	}
 	lines := offer.Media()
@@ -82,15 +83,19 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 	if err := out.Apply(c.rewrite(offer, to, ports)); err != nil {
 		return nil, err
 	}
-	if !c.internal() {
+	if !c.internal() || !c.passesKeying() {
 		out.DropSDES()
 	}
 	for i, m := range lines {
-		if c.relayable(m, from) && !c.sealed(m) {
-			c.relays[i].offerSDES(out, i, to)
+		if !c.relayable(m, from) || c.sealed(m) {
+			continue
 		}
+		if err := c.relays[i].offerSDES(out, i, to); err != nil {
+			return nil, err
+		}
+		c.rewriteEvents(out, i, from, to, nil)
 	}
-	to.heard = out
+	to.heard = heardIn(out)
 	return out, nil
 }
 
@@ -125,11 +130,35 @@ func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
 	if to.moved && to.heard != nil {
 		// The session that this leg knows goes on (RFC 3264 section 8), whoever
 		// describes it now.
-		if user, id, version, ok := to.heard.Origin(); ok {
-			r.OriginUser, r.SessionID, r.SessionVersion = user, id, sdp.After(version)
+		if h := to.heard; h.id != "" {
+			r.OriginUser, r.SessionID, r.SessionVersion = h.user, h.id, sdp.After(h.version)
 		}
 	}
 	return r
+}
+
+// lastHeard is what must be known of a description that went to a leg: which session
+// it is (RFC 8866 section 5.2), how many m-lines it has, as the next may not
+// have fewer (RFC 3264 section 8), and what carries telephone events on them.
+type lastHeard struct {
+	user, id, version string // id is "" where it has no whole o= line
+	media             int
+	events            []int16 // by m-line: payload type, -1 for none
+}
+
+func heardIn(s *sdp.Session) *lastHeard {
+	t := &lastHeard{media: len(s.Media())}
+	t.events = make([]int16, t.media)
+	for i := range t.events {
+		t.events[i] = -1
+		if pt, _, ok := s.TelephoneEvent(i); ok {
+			t.events[i] = int16(pt)
+		}
+	}
+	if user, id, version, ok := s.Origin(); ok {
+		t.user, t.id, t.version = strings.Clone(user), strings.Clone(id), strings.Clone(version)
+	}
+	return t
 }
 
 func anyOpen(lines []sdp.Media) bool {
@@ -165,7 +194,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		if m.Proto != offered[i].Proto {
 			out.SetProto(i, offered[i].Proto)
 		}
-		if err := c.relays[i].takeSDES(m, from); err != nil {
+		if err := c.relays[i].takeSDES(m, i, from); err != nil {
 			return nil, err
 		}
 		ports[i] = portOf(c.relays[i].session, to)
@@ -176,7 +205,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 	if err := out.Apply(c.rewrite(answer, to, ports)); err != nil {
 		return nil, err
 	}
-	if !c.internal() {
+	if !c.internal() || !c.passesKeying() {
 		out.DropSDES()
 	}
 	for i := range lines {
@@ -186,8 +215,9 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		if err := c.answerSDES(out, i, offered[i], to); err != nil {
 			return nil, err
 		}
+		c.rewriteEvents(out, i, from, to, c.offer)
 	}
-	to.heard = out
+	to.heard = heardIn(out)
 	return out, nil
 }
 
@@ -235,6 +265,7 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 	}
 	c.hold(c.a, c.held)
 	c.hold(c.b, c.held)
+	c.tapDigits()
 }
 
 // setMode opens one end of a relay as far as its leg allows.

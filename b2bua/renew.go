@@ -106,6 +106,10 @@ func (c *Call) sendAnew(old *Leg) {
 	if c.state != Calling && c.state != Ringing || !old.move.unheard || !slices.Contains(c.branches, old) {
 		return
 	}
+	if !c.passesOn() {
+		c.end("this machine has another address now, and the keys for early media were agreed from the old one: call again")
+		return
+	}
 	old.move.abandoned = true
 	c.branches = slices.DeleteFunc(c.branches, func(b *Leg) bool { return b == old })
 	old.dialog.Cancel()
@@ -215,7 +219,7 @@ func (c *Call) renewed(l *Leg, described *sdp.Session, res *sip.Message, err err
 			return 0
 		}
 		for i, m := range answer.Media() {
-			if err := c.relays[i].takeSDES(m, l); err != nil {
+			if err := c.relays[i].takeSDES(m, i, l); err != nil {
 				c.end("the answer to this machine's new address does not fit")
 				return 0
 			}

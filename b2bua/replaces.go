@@ -83,7 +83,7 @@ func (c *Call) takeOver(in *sip.Incoming, l *listener, seat *Leg, offer *sdp.Ses
 		pair := c.pairOf(x, far, seat == c.a)
 		heard := far.heard
 		out, err := pair.rewriteOffer(offer, x, far)
-		if err == nil && (heard == nil || len(out.Media()) < len(heard.Media())) {
+		if err == nil && (heard == nil || len(out.Media()) < heard.media) {
 			err = errAnswerForm
 		}
 		back := func(status int) {
@@ -134,6 +134,7 @@ func (c *Call) tookOver(x, seat *Leg, pair *Call, offer *sdp.Session, res *sip.M
 	} else {
 		c.b = x
 	}
+	seat.dropDigits()
 	c.branches = []*Leg{c.b}
 	c.offer, c.offerer = offer, x
 	out, err := c.rewriteAnswer(answer, far, x)

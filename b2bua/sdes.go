@@ -18,8 +18,8 @@ type sdes struct {
 	inUse        *[2]keyexchange.Crypto // ours and theirs that the media has
 }
 
-// errNoCrypto: a phone that asked for SDES has answered without it.
-var errNoCrypto = errors.New("the phone's answer has no key for its SRTP")
+// errNoCrypto: a phone that was offered keys has answered without one that fits.
+var errNoCrypto = errors.New("the phone has answered the keys for its SRTP with none, or with one that does not fit")
 
 // sdesOffer is the key that a phone inside offers for a secure m-line, where
 // it can be used.
@@ -31,12 +31,18 @@ func (c *Call) sdesOffer(m sdp.Media, from *Leg) (keyexchange.Crypto, bool) {
 }
 
 // offerSDES writes an offer's m-line for a phone that has SDES on it: its
-// profile, and the key of this side.
-func (r *relay) offerSDES(out *sdp.Session, i int, to *Leg) {
+// profile, and the key of this side. One that has none on this line yet is
+// offered some.
+func (r *relay) offerSDES(out *sdp.Session, i int, to *Leg) error {
 	if s := r.sdes[to.end]; s != nil {
 		out.SetProto(i, s.proto)
 		out.AddMediaAttribute(i, "crypto", s.ours.Value())
+		return nil
 	}
+	if to.sdes {
+		return to.offerKeys(out, i)
+	}
+	return nil
 }
 
 // answerSDES writes an answer's m-line for a phone that offered a key. An
@@ -45,9 +51,13 @@ func (c *Call) answerSDES(out *sdp.Session, i int, offered sdp.Media, to *Leg) e
 	r := c.relays[i]
 	theirs, ok := c.sdesOffer(offered, to)
 	if !ok {
-		r.dropSDES(to)
+		if r.sdes[to.end] != nil {
+			r.dropSDES(to)
+			to.sdes = false
+		}
 		return nil
 	}
+	to.sdes = true
 	if s := r.sdes[to.end]; s == nil || !s.theirs.SameKey(theirs) {
 		ours, err := keyexchange.NewCrypto(theirs.Tag, theirs.Suite)
 		if err != nil {
@@ -65,18 +75,28 @@ func (c *Call) answerSDES(out *sdp.Session, i int, offered sdp.Media, to *Leg) e
 	return nil
 }
 
-// takeSDES reads a phone's answer to an offer that offerSDES wrote.
-func (r *relay) takeSDES(m sdp.Media, from *Leg) error {
-	s := r.sdes[from.end]
-	if s == nil || m.Rejected {
+// takeSDES reads a phone's answer for an m-line that offerSDES wrote.
+func (r *relay) takeSDES(m sdp.Media, i int, from *Leg) error {
+	s, offer := r.sdes[from.end], from.keysOffered[i]
+	if s == nil && offer == nil || m.Rejected {
 		return nil
 	}
-	theirs, ok := keyexchange.ChooseCrypto(m.Crypto, []keyexchange.Suite{s.ours.Suite})
-	if !ok || !m.Secure {
+	if s == nil {
+		s = &sdes{proto: offer.proto}
+	} else {
+		offer = &keysOffer{proto: s.proto, keys: []keyexchange.Crypto{s.ours}}
+	}
+	ours, theirs, err := keyexchange.AnswerCrypto(m.Crypto, offer.keys)
+	if err != nil || !m.Secure {
 		return errNoCrypto
 	}
+	s.ours = ours
 	if !s.theirs.SameKey(theirs) {
 		s.theirs = theirs
+	}
+	if r.sdes[from.end] == nil {
+		r.sdes[from.end] = s
+		from.keepKey(i, ours)
 	}
 	return nil
 }
@@ -130,4 +150,14 @@ func (s *sdes) erase() {
 		s.inUse[0].Erase()
 		s.inUse[1].Erase()
 	}
+}
+
+// sdesSuite is the suite of a leg's first m-line that has keys of its own.
+func (c *Call) sdesSuite(l *Leg) string {
+	for _, r := range c.relays {
+		if r != nil && r.sdes[l.end] != nil {
+			return r.sdes[l.end].ours.Suite.Name
+		}
+	}
+	return ""
 }

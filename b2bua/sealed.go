@@ -36,9 +36,10 @@ func overUDP(proto string) bool {
 func (c *Call) internal() bool { return c.a.side == policy.Inside && c.b.side == policy.Inside }
 
 // passesKeying says whether the ends' own keying may cross: in calls without
-// any exchange that did not begin inside and go out.
+// any exchange that did not begin inside and go out, and in which no phone's
+// keying ends here.
 func (c *Call) passesKeying() bool {
-	if c.decision.Mode == policy.Require || c.a.exchange != nil || c.passage.begun || c.passage.taken {
+	if c.decision.Mode == policy.Require || c.a.exchange != nil || c.passage.begun || c.passage.taken || c.a.sdes || c.b.sdes {
 		return false
 	}
 	return c.internal() || c.a.side == policy.Outside && c.b.side == policy.Inside

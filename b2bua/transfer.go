@@ -12,7 +12,7 @@ import (
 const (
 	// maxTransfers bounds how often the parties of one call may ask for a transfer.
 	maxTransfers = 8
-	// lingers is how long a transferor that was told of its transfer's end has for
+	// lingers is how long a transferor that has heard of its transfer's end has for
 	// its BYE.
 	lingers = 4 * time.Second
 	// maxChanges bounds how often the party that remains is asked to change its

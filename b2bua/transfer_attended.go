@@ -136,7 +136,7 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 	far.moved = true
 	heard := far.heard
 	out, err := pair.rewriteOffer(offer, stays, far)
-	if err == nil && (heard == nil || len(out.Media()) < len(heard.Media())) {
+	if err == nil && (heard == nil || len(out.Media()) < heard.media) {
 		err = errAnswerForm // RFC 3264 section 8: no m-line of a session goes away
 	}
 	back := func(status int) {

@@ -105,6 +105,7 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 	}
 	c.seatAssured(place.end, from.assured[l.end])
 	l.call, l.end, l.moved = c, place.end, true
+	place.dropDigits()
 	if place.standin {
 		l.heard = place.heard // what went to it in this call's name
 	}
@@ -163,7 +164,11 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 		end()
 		return
 	}
-	t.timer = time.AfterFunc(lingers, func() { before.queue.Post(end) })
+	t.note.done = func() {
+		if before.state != Ended {
+			t.timer = time.AfterFunc(lingers, func() { before.queue.Post(end) })
+		}
+	}
 	t.note.last(200, "")
 }
 

@@ -38,6 +38,7 @@ type LegView struct {
 	Peer          string   `json:"peer"`  // signalling address ip:port of the other end
 	Media         string   `json:"media"` // own media address ip:port of the first m-line
 	Keys          KeyState `json:"keys"`  // of the exchange on this leg, see KeyState
+	SDES          string   `json:"sdes"`  // suite of the SRTP between phone and sipward under keys in SDP (RFC 4568), "" for none
 	PacketsIn     uint64   `json:"packets_in"`
 	PacketsOut    uint64   `json:"packets_out"`
 	Lost          uint64   `json:"lost"`

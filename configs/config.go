@@ -40,6 +40,20 @@ const (
 	AcceptPeers  = "peers"
 )
 
+// Values of Listener.SDES: whether phones that are called are offered SRTP under
+// keys in the session description.
+const (
+	SDESLearn  = "learn" // as each has shown that it wants it
+	SDESAlways = "always"
+	SDESOff    = "off"
+)
+
+// Values of Listener.DTMF: how phones send and take digits.
+const (
+	DTMFPass = "pass" // as they agree with the far end
+	DTMFInfo = "info" // in INFO, and in no other way
+)
+
 // Values of Listener.Accounts.
 const (
 	AccountsOwn       = "own"

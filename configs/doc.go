@@ -19,6 +19,10 @@
 //	                           # signatures though they proved it by no password; left out: for nobody
 //	    accounts: own          # inside: own | elsewhere, where its phones have their accounts; left out: own where
 //	                           # registrar has users, else both
+//	    sdes: learn            # inside: learn (the default) | always | off, whether phones that are called are offered
+//	                           # SRTP with keys in SDP (RFC 4568): where they showed that they want it, or all, or none
+//	    dtmf: pass             # inside: pass (the default) | info, whether its phones send and take digits in INFO
+//	                           # alone; then they are RFC 4733 events for everybody else
 //	media:
 //	  ports: 20000-29999       # the default
 //	registrar:                 # none by default: phones cannot register

@@ -21,6 +21,8 @@ type Listener struct {
 	Accept     string          // outside: AcceptAnyone or AcceptPeers
 	Identities []route.Pattern // inside: whom its phones speak for without a password; see SpeaksFor
 	Accounts   string          // inside: AccountsOwn or AccountsElsewhere; "": either, which only phones without passwords here may
+	SDES       string          // inside: SDESLearn, SDESAlways or SDESOff; outside ""
+	DTMF       string          // inside: DTMFPass or DTMFInfo; outside ""
 }
 
 // TLS is what a listener with the transport tls shows to its clients.
@@ -47,8 +49,8 @@ func (l Listener) AddressOf(transport string) Address {
 var transports = []string{"udp", "tcp", tlsTransport}
 
 func (d *document) listener(v value) Listener {
-	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone}
-	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts", "identities")
+	l := Listener{Transports: []string{"udp", "tcp"}, Accept: AcceptAnyone, SDES: SDESLearn, DTMF: DTMFPass}
+	f := d.mapping(v, "name", "side", "address", "advertise", "transports", "tls", "networks", "accept", "accounts", "identities", "sdes", "dtmf")
 	if f == nil {
 		return l
 	}
@@ -88,6 +90,21 @@ func (d *document) listener(v value) Listener {
 		if l.Side == policy.Outside {
 			d.fail(a.path, "is for inside listeners: nobody has an account for an outside one")
 		}
+	}
+	if s, ok := f["sdes"]; ok {
+		l.SDES = d.word(s, SDESLearn, SDESAlways, SDESOff)
+		if l.Side == policy.Outside {
+			d.fail(s.path, "is for inside listeners: the keys of calls outside come by the exchange")
+		}
+	}
+	if s, ok := f["dtmf"]; ok {
+		l.DTMF = d.word(s, DTMFPass, DTMFInfo)
+		if l.Side == policy.Outside {
+			d.fail(s.path, "is for inside listeners: outside, digits are beside the speech and protected with it")
+		}
+	}
+	if l.Side == policy.Outside {
+		l.SDES, l.DTMF = "", ""
 	}
 	d.identities(f, &l)
 	if l.Side == policy.Inside {

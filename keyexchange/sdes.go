@@ -82,6 +82,26 @@ func ChooseCrypto(values []string, suites []Suite) (Crypto, bool) {
 	return Crypto{}, false
 }
 
+// AnswerCrypto finds the attribute that an answer has taken of those offered
+// (RFC 4568 §5.1.3): there is one, it has the tag and suite of an offered one, and
+// a key of its own. ours is the offered one. The only error is ErrCrypto.
+func AnswerCrypto(values []string, offered []Crypto) (ours, theirs Crypto, err error) {
+	if len(values) != 1 {
+		return ours, theirs, ErrCrypto
+	}
+	for _, o := range offered {
+		c, err := ParseCrypto(values[0], []Suite{o.Suite})
+		switch {
+		case err != nil:
+		case c.Tag != o.Tag || c.SameKey(o): // under one key both directions could share a keystream
+			c.Erase()
+		default:
+			return o, c, nil
+		}
+	}
+	return ours, theirs, ErrCrypto
+}
+
 // NewCrypto draws a key of this side's for a suite. The tag is the peer's where
 // it answers one.
 func NewCrypto(tag string, suite Suite) (Crypto, error) {

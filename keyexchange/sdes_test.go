@@ -103,3 +103,47 @@ func FuzzParseCrypto(f *testing.F) {
 		}
 	})
 }
+
+// RFC 4568 section 5.1.3: an answer has one attribute, of those offered.
+func TestAnswerCrypto(t *testing.T) {
+	t.Parallel()
+	var offered []Crypto
+	for i, s := range sdesSuites {
+		c, err := NewCrypto(fmt.Sprint(i+1), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offered = append(offered, c)
+	}
+	answer := func(tag string, s Suite) string {
+		c, err := NewCrypto(tag, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Value()
+	}
+	for i, s := range sdesSuites {
+		v := answer(fmt.Sprint(i+1), s)
+		ours, theirs, err := AnswerCrypto([]string{v}, offered)
+		if err != nil || ours.Tag != offered[i].Tag || !ours.SameKey(offered[i]) || theirs.Value() != v {
+			t.Errorf("%s: %v, %v, %v", s.Name, ours, theirs, err)
+		}
+	}
+	gcm, cm := answer("1", sdesSuites[0]), answer("4", sdesSuites[3])
+	for name, values := range map[string][]string{
+		"none":                  nil,
+		"two":                   {gcm, cm},
+		"another tag":           {answer("5", sdesSuites[0])},
+		"another suite's tag":   {answer("2", sdesSuites[0])},
+		"zeros before the tag":  {answer("01", sdesSuites[0])},
+		"a suite not offered":   {strings.Replace(cm, "SHA1_80", "SHA1_32", 1)},
+		"a short key":           {cm[:len(cm)-4]},
+		"the key of the offer":  {offered[0].Value()},
+		"a parameter":           {gcm + " UNENCRYPTED_SRTP"},
+		"another method of key": {strings.Replace(gcm, "inline:", "uri:", 1)},
+	} {
+		if ours, _, err := AnswerCrypto(values, offered); err == nil {
+			t.Errorf("%s: took %v", name, ours)
+		}
+	}
+}

@@ -14,7 +14,7 @@ func (s *Session) Adopt(e End, from *Session, fromEnd End) {
 		return
 	}
 	var keys keyring
-	var numbers numbering
+	var numbers *numbering
 	moved := false
 	from.do(func(now time.Duration) {
 		left := &from.ends[fromEnd]
@@ -23,7 +23,7 @@ func (s *Session) Adopt(e End, from *Session, fromEnd End) {
 			from.timers[fromEnd].Stop()
 		}
 		keys, numbers, moved = left.keys, left.numbering, true
-		left.keys, left.numbering, left.mode = keyring{used: keys.used}, newNumbering(), Closed
+		left.keys, left.numbering, left.mode = keyring{used: keys.used}, nil, Closed
 		left.in.drop()
 		left.out.drop()
 	})

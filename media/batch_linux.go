@@ -11,8 +11,12 @@ import (
 // The system calls below never block, so they are made without telling the
 // scheduler, which would cost as much as some of them.
 
-// batch is how many datagrams are worked on together.
-const batch = 32
+const (
+	// batch is how many datagrams are worked on together.
+	batch = 32
+	// ringFrom is how many are worth a ring.
+	ringFrom = 3
+)
 
 // message is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
 type message struct {
@@ -22,13 +26,18 @@ type message struct {
 
 // inbox is where datagrams and their senders are put.
 type inbox struct {
+	ring     *ring // nil: there is none
+	count    int
+	sockets  [batch]int // descriptors
+	got      [batch]bool
 	messages [batch]message
 	names    [batch]unix.RawSockaddrInet6 // holds an IPv4 address too
 	vectors  [batch]unix.Iovec
 	data     [batch][readLen]byte
 }
 
-func (b *inbox) init() {
+func (b *inbox) init(r *ring) {
+	b.ring = r
 	for i := range b.messages {
 		b.vectors[i].Base = &b.data[i][0]
 		b.vectors[i].SetLen(readLen)
@@ -38,11 +47,37 @@ func (b *inbox) init() {
 	}
 }
 
-// readOne takes a datagram into a place, or none where the socket is empty or
-// reports a fault of an earlier packet.
-func (b *inbox) readOne(i, fd int) bool {
+// want puts a socket into the next place, to be read by take.
+func (b *inbox) want(fd int) {
+	b.sockets[b.count] = fd
+	b.count++
+}
+
+// take reads one datagram of each socket that is wanted. Where got is false
+// the socket was empty or reported a fault of an earlier packet.
+func (b *inbox) take() {
+	n := b.count
+	b.count = 0
+	if !b.ring.carries(n) {
+		for i := range n {
+			b.got[i] = b.readOne(i)
+		}
+		return
+	}
+	for i := range n {
+		b.messages[i].header.Namelen = unix.SizeofSockaddrInet6
+		b.ring.add(ringRecvmsg, b.sockets[i], &b.messages[i].header, i)
+	}
+	b.ring.do()
+	for i, octets := range b.ring.results[:n] {
+		b.messages[i].octets = uint32(octets)
+		b.got[i] = octets >= 0
+	}
+}
+
+func (b *inbox) readOne(i int) bool {
 	size := uint32(unix.SizeofSockaddrInet6)
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(b.sockets[i]),
 		uintptr(unsafe.Pointer(&b.data[i])), readLen, unix.MSG_DONTWAIT,
 		uintptr(unsafe.Pointer(&b.names[i])), uintptr(unsafe.Pointer(&size)))
 	b.messages[i].octets = uint32(n)
@@ -77,6 +112,7 @@ func (b *inbox) packet(i int) (src netip.AddrPort, pkt []byte) {
 
 // outbox collects datagrams so that those of one socket leave together.
 type outbox struct {
+	ring     *ring // nil: there is none
 	count    int
 	sockets  [batch]int // descriptors
 	messages [batch]message
@@ -85,7 +121,8 @@ type outbox struct {
 	data     [batch][bufferLen]byte
 }
 
-func (b *outbox) init() {
+func (b *outbox) init(r *ring) {
+	b.ring = r
 	for i := range b.messages {
 		b.messages[i].header.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 		b.messages[i].header.Iov = &b.vectors[i]
@@ -112,9 +149,21 @@ func (b *outbox) add(s *epollSocket, pkt []byte) {
 	b.count++
 }
 
-// flush sends what was queued, one system call for each run of packets of one
-// socket. What the system refuses is lost, as on any wire.
+// flush sends what was queued. What the system refuses is lost, as on any wire.
 func (b *outbox) flush() {
+	if !b.ring.carries(b.count) {
+		b.sendRuns()
+	} else {
+		for i := range b.count {
+			b.ring.add(ringSendmsg, b.sockets[i], &b.messages[i].header, i)
+		}
+		b.ring.do()
+	}
+	b.count = 0
+}
+
+// sendRuns makes one system call for each run of packets of one socket.
+func (b *outbox) sendRuns() {
 	for i := 0; i < b.count; {
 		run := i + 1
 		for run < b.count && b.sockets[run] == b.sockets[i] {
@@ -132,7 +181,6 @@ func (b *outbox) flush() {
 		}
 		i += max(int(n), 1)
 	}
-	b.count = 0
 }
 
 func (b *outbox) sendOne(i int) {

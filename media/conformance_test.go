@@ -13,9 +13,11 @@ import (
 	"github.com/sipward/sipward/media/srtp"
 )
 
-// backends are what serves sockets: the system's own way and package net.
+// backends are what serves sockets: the system's own way, the same where it does
+// not allow many datagrams in one call, and package net.
 var backends = map[string]Options{
 	"system":   {},
+	"no ring":  {NoRing: true},
 	"portable": {Listen: listenUDP},
 }
 

@@ -82,10 +82,17 @@ type Stats struct {
 // moveInterval is how often at most a protected end's address may move.
 const moveInterval = time.Second
 
+// leaving is how long packets from where a plain peer was before its signalling
+// named another address settle nothing: they may be under way, or the answer be
+// lost and repeated, twice at most.
+const leaving = 2 * time.Second
+
 // lane is RTP or RTCP of an end: its socket and where its peer is.
 type lane struct {
 	port    *port
 	learned netip.AddrPort // from packets: latched (plain) or moved (protected)
+	left    netip.AddrPort // where it was learned before the peer named another address,
+	leftAt  time.Duration  // which was then
 	movedAt time.Duration
 	moved   bool
 }
@@ -101,7 +108,7 @@ type end struct {
 	rtcp      lane
 
 	keys      keyring
-	numbering numbering // of what leaves here protected
+	numbering *numbering // of what leaves here protected; nil: nothing has yet
 	arrivals  arrivals
 	rtcpFrom  uint32 // SSRC of the newest RTCP packet
 	rtcpIndex uint32 // and its SRTCP index
@@ -126,17 +133,18 @@ func (e *end) lane(rtcpPort bool) *lane {
 // setRemote takes a new address. What was learned from packets stays unless
 // the address is another; a hold is no other address, and who holds may come
 // back to the old one.
-func (e *end) setRemote(r Remote) {
+func (e *end) setRemote(r Remote, now time.Duration) {
 	r.RTP, r.RTCP, r.Signalling = unmap(r.RTP), unmap(r.RTCP), r.Signalling.Unmap().WithZone("")
 	if e.held = !usable(r.RTP); e.held {
 		r.RTP, r.RTCP = e.remote.RTP, e.remote.RTCP
 	}
-	moved := r.RTP != e.remote.RTP || r.Signalling != e.remote.Signalling
+	named := r.RTP != e.remote.RTP
+	moved := named || r.Signalling != e.remote.Signalling
 	if moved {
-		e.rtp = lane{port: e.rtp.port}
+		e.rtp = e.rtp.elsewhere(named, now)
 	}
 	if moved || r.RTCP != e.remote.RTCP {
-		e.rtcp = lane{port: e.rtcp.port}
+		e.rtcp = e.rtcp.elsewhere(named, now)
 	}
 	e.remote = r
 }
@@ -176,9 +184,22 @@ func (e *end) fromKnownSource(src netip.AddrPort, rtcpPort bool) bool {
 	return addr.IsValid() && (addr == e.remote.RTP.Addr() || addr == e.remote.RTCP.Addr() || addr == e.remote.Signalling)
 }
 
-// latch learns a plain peer's port from its first packet.
-func (l *lane) latch(src netip.AddrPort) {
-	if !l.learned.IsValid() {
+// elsewhere is the lane of a peer that is to be learned anew, named because its
+// signalling names another address for its RTP.
+func (l *lane) elsewhere(named bool, now time.Duration) lane {
+	switch {
+	case !named:
+		return lane{port: l.port}
+	case !l.learned.IsValid(): // nor was it heard where it said before
+		return lane{port: l.port, left: l.left, leftAt: now}
+	}
+	return lane{port: l.port, left: l.learned, leftAt: now}
+}
+
+// latch learns a plain peer's port from its first packet, but for what comes from
+// where it has just left.
+func (l *lane) latch(src netip.AddrPort, now time.Duration) {
+	if !l.learned.IsValid() && (src != l.left || now-l.leftAt >= leaving) {
 		l.learned = src
 	}
 }

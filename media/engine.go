@@ -37,6 +37,9 @@ type Options struct {
 	// wake-up serves many calls; 0 means 1 ms, negative means not at all. A
 	// worker with few packets never waits.
 	Coalesce time.Duration
+	// NoRing has media read and sent packet by packet on Linux, as it is where
+	// the system does not allow io_uring(7).
+	NoRing bool
 	// Listen opens a socket at exactly this address; nil means UDP. Tests give
 	// sockets in memory.
 	Listen func(netip.AddrPort) (net.PacketConn, error)

@@ -33,6 +33,8 @@ type epoll struct {
 	fd     int
 	wake   int // eventfd that ends the loop
 	gate   *gate
+	ring   *ring // nil: the system has none
+	noted  bool  // that it has failed
 	done   chan struct{}
 	pace   pace // of the loop alone
 
@@ -54,8 +56,15 @@ func startTransport(w *worker, o Options) error {
 	if err := t.create(); err != nil {
 		return fmt.Errorf("media: %w", err)
 	}
-	t.in.init()
-	t.out.init()
+	var none error
+	if !o.NoRing {
+		t.ring, none = newRing(batch)
+	}
+	if none != nil {
+		t.log.Debug("media is read and sent packet by packet", "why", none)
+	}
+	t.in.init(t.ring)
+	t.out.init(t.ring)
 	w.net = t
 	go t.run()
 	return nil
@@ -103,9 +112,19 @@ func (t *epoll) run() {
 		}
 		stop := t.stopping
 		t.worker.unlock()
+		t.noteRing()
 		if stop {
 			return
 		}
+	}
+}
+
+// noteRing says once that the ring has failed; from then on datagrams go one by
+// one.
+func (t *epoll) noteRing() {
+	if t.ring != nil && t.ring.broken != 0 && !t.noted {
+		t.noted = true
+		t.log.Warn("media is read and sent packet by packet from now on", "error", os.NewSyscallError("io_uring_enter", t.ring.broken))
 	}
 }
 
@@ -132,7 +151,7 @@ func (t *epoll) ready(events []unix.EpollEvent, more bool, pause time.Duration) 
 // cheaper. One that was ready in the round before too may hold more, and any
 // does once the worker is behind.
 func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int) {
-	taken, full := 0, 0
+	wanted, full := 0, 0
 	for i := range events {
 		s := t.sockets.get(events[i].Fd, events[i].Pad)
 		if s == nil {
@@ -148,16 +167,18 @@ func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int)
 		if s.single > 0 {
 			s.single--
 		}
-		if t.in.readOne(taken, s.fd) {
-			t.from[taken] = s
-			taken++
+		t.in.want(s.fd)
+		t.from[wanted] = s
+		wanted++
+	}
+	t.in.take()
+	for i, s := range t.from[:wanted] {
+		if t.in.got[i] {
+			t.dispatch(s, i, now)
+			packets++
 		}
 	}
-	for i, s := range t.from[:taken] {
-		t.dispatch(s, i, now)
-	}
 	t.out.flush()
-	packets = taken
 	for _, s := range t.full[:full] {
 		n := t.in.read(s.fd)
 		if n == 1 {
@@ -197,7 +218,10 @@ func (t *epoll) close() error {
 		return fmt.Errorf("media: %w", os.NewSyscallError("write", err))
 	}
 	<-t.done
-	return errors.Join(t.gate.close(), unix.Close(t.wake), unix.Close(t.fd))
+	if t.ring != nil {
+		err = t.ring.close()
+	}
+	return errors.Join(err, t.gate.close(), unix.Close(t.wake), unix.Close(t.fd))
 }
 
 // epollSocket is one non-blocking UDP socket.

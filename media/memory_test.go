@@ -378,6 +378,41 @@ func TestExpectedKeys(t *testing.T) {
 	}
 }
 
+// SRTCP begins to count anew under new keys: a report that comes before they do looks
+// as if it had been heard already.
+func TestExpectedReports(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newInMemory(t)
+		defer m.close()
+		m.session.SetMode(A, Plain)
+		ours, theirs := newKeys(gcm256)
+		far := newFarKeys(t, theirs)
+		if err := m.session.Protect(B, ours, ProtectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		report := far.sealRTCP(appendEmptyReport(nil, 2))
+		m.far.WriteTo(report, m.toFar)
+		got(m.phone)
+		ours, theirs = newKeys(gcm256)
+		next := newFarKeys(t, theirs)
+		m.session.Expect(B, true)
+		m.far.WriteTo(next.sealRTCP(appendEmptyReport(nil, 2)), m.toFar)
+		m.far.WriteTo(report, m.toFar) // which was heard
+		if n := len(got(m.phone)); n != 0 {
+			t.Errorf("%d reports pass before the keys are there", n)
+		}
+		confirmed := false
+		if err := m.session.Protect(B, ours, ProtectOptions{Confirmed: func() { confirmed = true }}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if stats := m.session.Stats()[B]; !confirmed || stats.PacketsIn != 2 || stats.DroppedReplay != 1 || stats.DroppedAuth != 0 {
+			t.Errorf("confirmed: %v, %+v, want two reports and one that is a repetition", confirmed, stats)
+		}
+	})
+}
+
 func TestLastActivity(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -58,8 +58,8 @@ type stream struct {
 // newNumbering draws SSRCs and first numbers. A first number is below 2^15, so
 // that a receiver which misses the first packets cannot mistake the rollover
 // counter (RFC 3711 §3.3.1).
-func newNumbering() numbering {
-	var n numbering
+func newNumbering() *numbering {
+	n := &numbering{}
 	for i := range n.streams {
 		var b [6]byte
 		for b == [6]byte{} || n.owns(binary.BigEndian.Uint32(b[:])) {
@@ -96,6 +96,9 @@ func (n *numbering) bySource(ssrc uint32) *stream {
 // pause says that packets are being withheld from the end: when they flow
 // again the numbers go on without a gap.
 func (n *numbering) pause() {
+	if n == nil {
+		return
+	}
 	for i := range n.streams {
 		n.streams[i].broken = true
 	}
@@ -126,6 +129,9 @@ func (n *numbering) rtp(pkt []byte, now time.Duration) bool {
 // leave says that an SSRC has ended for good: the one that it replaced may come
 // back at once, and is no rival.
 func (n *numbering) leave(source uint32) {
+	if n == nil {
+		return
+	}
 	if s := n.bySource(source); s != nil {
 		s.rivalUntil = 0
 	}

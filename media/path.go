@@ -41,7 +41,7 @@ func (s *Session) receivePlain(p *port, src netip.AddrPort, pkt []byte, what kin
 		e.stats.DroppedSource++
 		return
 	}
-	e.lane(p.rtcp).latch(src)
+	e.lane(p.rtcp).latch(src, now)
 	if what == kindRTP {
 		e.arrivals.note(binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:]), now)
 	}
@@ -54,7 +54,8 @@ func (s *Session) receiveProtected(p *port, src netip.AddrPort, pkt []byte, what
 	e := &s.ends[p.end]
 	clear, err := e.keys.authenticate(s.worker.net.buffer(), pkt, what, now)
 	if err != nil {
-		if e.expecting && errors.Is(err, srtp.ErrAuth) {
+		// SRTCP indices begin anew under new keys, and look like a repetition then.
+		if e.expecting && (errors.Is(err, srtp.ErrAuth) || what == kindRTCP && errors.Is(err, srtp.ErrReplay)) {
 			e.in.keep(waitingPacket{at: now, port: p, from: src, kind: what, data: pkt})
 		} else {
 			e.stats.refused(err)

@@ -31,6 +31,12 @@ type Playback struct {
 	// RTP timestamp: 20 ms and 160 for G.711.
 	Every time.Duration
 	Step  uint32
+	// Rate, where it is not 0, makes the playback a part of the stream that the end
+	// hears, as the events of RFC 4733 are (§2.1): the timestamp is where that
+	// stream would be now, in units per second, and towards a protected end the
+	// SSRC is that stream's. It is known from the packets since the session has
+	// taps; before the first the playback has its own.
+	Rate uint32
 	// Next gives one encoded frame after the other, nil at the end. Calls do
 	// not overlap; the frame may be changed at the next one. A frame too long
 	// for a packet is left out.
@@ -51,6 +57,7 @@ type player struct {
 	header  [rtpHeaderLen]byte
 	number  uint16
 	stamp   uint32
+	joined  bool // the header's SSRC and number are the heard stream's
 }
 
 // Play lets an end hear a playback instead of the other end, whose RTP is not
@@ -65,16 +72,29 @@ func (s *Session) Play(to End, p Playback) error {
 	n.header[0], n.header[1] = 2<<6, p.PayloadType|rtpMarker
 	binary.BigEndian.PutUint32(n.header[8:], rand.Uint32())
 	err := ErrClosed
-	s.do(func(time.Duration) {
+	s.do(func(now time.Duration) {
 		err = nil
 		w := s.tap(to)
 		if w.player != nil {
 			w.player.end()
 		}
+		if p.Rate > 0 && w.heard.known {
+			n.join(&w.heard, now)
+		}
 		w.player = n
 		n.timer = time.AfterFunc(0, n.frame)
 	})
 	return err
+}
+
+// join puts a playback into the stream that its end hears. Towards a plain end,
+// whose stream keeps its own numbers, that is its time alone.
+func (p *player) join(h *heard, now time.Duration) {
+	p.stamp = h.stamp + uint32(uint64(max(now-h.at, 0))*uint64(p.Rate)/uint64(time.Second))
+	if p.session.ends[p.to].mode == Protected {
+		p.joined, p.number = true, h.number
+		binary.BigEndian.PutUint32(p.header[8:], h.ssrc)
+	}
 }
 
 // StopPlaying ends a playback to an end, where there is one.
@@ -118,7 +138,11 @@ func (p *player) send(payload []byte, now time.Duration) {
 	}
 	pkt := append(p.session.worker.net.buffer(), p.header[:]...)
 	pkt = append(pkt, payload...)
-	p.number++
+	if p.joined {
+		p.session.ends[p.to].numbering.pause() // it is between the stream's own numbers
+	} else {
+		p.number++
+	}
 	p.header[1] &^= rtpMarker
 	p.session.forward(p.to, pkt, kindRTP, now)
 }
@@ -127,7 +151,11 @@ func (p *player) send(payload []byte, now time.Duration) {
 func (p *player) finish() {
 	w := &p.session.taps.ways[p.to]
 	w.player, w.resumed = nil, true
-	p.session.ends[p.to].numbering.leave(binary.BigEndian.Uint32(p.header[8:]))
+	if p.joined {
+		p.session.ends[p.to].numbering.pause()
+	} else {
+		p.session.ends[p.to].numbering.leave(binary.BigEndian.Uint32(p.header[8:]))
+	}
 	p.end()
 }
 

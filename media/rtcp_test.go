@@ -26,7 +26,7 @@ func numberedStream(t testing.TB) (n *numbering, own uint32) {
 			t.Fatal("packet refused")
 		}
 	}
-	return &numbers, numbers.streams[0].own
+	return numbers, numbers.streams[0].own
 }
 
 func TestRTCPOutward(t *testing.T) {

@@ -33,7 +33,7 @@ func (s *Session) receiveSealed(p *port, src netip.AddrPort, pkt []byte, now tim
 		e.stats.DroppedSource++
 		return
 	}
-	e.lane(p.rtcp).latch(src)
+	e.lane(p.rtcp).latch(src, now)
 	if e.mode == Passing && what == kindRTP && len(pkt) > 0 {
 		e.arrivals.note(binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:]), now)
 	}

@@ -29,7 +29,6 @@ func newSession(e *Engine, w *worker) *Session {
 		}
 		s.ends[i].rtp.port = &s.ports[i][0]
 		s.ends[i].rtcp.port = &s.ports[i][1]
-		s.ends[i].numbering = newNumbering()
 	}
 	return s
 }
@@ -102,10 +101,11 @@ func (s *Session) Local(e End) (rtp, rtcp netip.AddrPort) {
 
 // SetRemote says where an end's peer is. The port and, with NAT, the address
 // learned from its packets stay until SetRemote names another RTP address or
-// another signalling address. Without an RTP address the peer holds: nothing
+// another signalling address; for two seconds after that, what still comes from
+// the old port is heard and settles nothing. Without an RTP address the peer holds: nothing
 // is sent to it, and its packets are still heard.
 func (s *Session) SetRemote(e End, r Remote) {
-	s.do(func(time.Duration) { s.ends[e].setRemote(r) })
+	s.do(func(now time.Duration) { s.ends[e].setRemote(r, now) })
 }
 
 // SetMode sets what an end takes and gives. Protected needs keys, which
@@ -145,6 +145,9 @@ func (s *Session) Protect(e End, k Keys, o ProtectOptions) error {
 		end := &s.ends[e]
 		if err = end.keys.install(fresh, o, now); err != nil {
 			return
+		}
+		if end.numbering == nil {
+			end.numbering = newNumbering()
 		}
 		s.expireOld(e, now)
 		end.rtcpFrom, end.rtcpIndex = 0, 0 // indices begin anew

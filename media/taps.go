@@ -1,6 +1,9 @@
 package media
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // taps is what a session does beyond relaying: it exists once something of it
 // is asked for, so that all other sessions pay one nil check per packet.
@@ -15,6 +18,16 @@ type way struct {
 	resumed bool // the player has ended: mark the first packet after it
 	events  *eventTap
 	quality *quality // of what comes from the speaking end
+	heard   heard
+}
+
+// heard is the last RTP packet that an end was sent of the other one's.
+type heard struct {
+	known  bool
+	ssrc   uint32
+	stamp  uint32
+	number uint16
+	at     time.Duration
 }
 
 // tap makes the session's taps at the first use.
@@ -69,6 +82,7 @@ func (t *taps) pass(to End, pkt []byte, what kind, now time.Duration) bool {
 		w.resumed = false
 		pkt[1] |= rtpMarker
 	}
+	w.heard = heard{true, binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint32(pkt[4:]), binary.BigEndian.Uint16(pkt[2:]), now}
 	return true
 }
 

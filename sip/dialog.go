@@ -46,7 +46,6 @@ type Dialog struct {
 	user        User
 	callID      string
 	name        string    // TLS: whom the peer must prove to be wherever it is dialled
-	caller      bool      // this side sent the initial INVITE
 	local       Address   // with tag
 	home        *Listener // where the far end reaches this side
 	contactUser string
@@ -55,11 +54,12 @@ type Dialog struct {
 	localSeq  uint32
 	remoteSeq uint32
 	peer      peer
+	caller    bool // this side sent the initial INVITE
 	confirmed bool // a 2xx was sent or taken
 	ended     bool // BYE sent or seen, refused or cancelled
 
-	initial   *ServerTx // callee: the INVITE
-	invite    *clientTx // caller: the INVITE
+	initial   *ServerTx // callee: the INVITE; nil once the call stands and nothing of it is repeated
+	invite    *clientTx // caller: the same
 	ackFields []Field   // of each ACK of the initial INVITE
 	cancelled bool
 	cancelDue bool   // CANCEL waits for the first provisional response
@@ -251,6 +251,9 @@ func (d *Dialog) receiveResponse(flow Flow, m *Message) {
 			t.flow.learn(via)
 			d.stay(flow)
 			t.receive(m)
+			if d.ended {
+				d.bound() // a first 1xx has lifted timer B
+			}
 			return
 		}
 	}
@@ -340,7 +343,8 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	case d.ended:
 		in.Reply(481, "")
 		return
-	case len(d.servers) >= maxServers:
+	case len(d.servers) >= maxServers && (m.Method != "BYE" || len(d.servers) > maxServers):
+		// One more is a BYE: nobody is kept in a call by what was asked before.
 		in.Reply(503, "", Field{"Retry-After", "32"})
 		return
 	}
@@ -461,11 +465,17 @@ func (d *Dialog) retire() {
 
 func (d *Dialog) dropClient(t *clientTx) {
 	d.clients = slices.DeleteFunc(d.clients, func(x *clientTx) bool { return x == t })
+	if t == d.invite && d.confirmed {
+		d.invite = nil // a call may stand for hours, and nothing asks for its INVITE any more
+	}
 	d.retire()
 }
 
 func (d *Dialog) dropServer(t *ServerTx) {
 	d.servers = slices.DeleteFunc(d.servers, func(x *ServerTx) bool { return x == t })
+	if t == d.initial && d.confirmed {
+		d.initial = nil
+	}
 	d.retire()
 }
 

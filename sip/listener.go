@@ -34,6 +34,7 @@ type Listener struct {
 	largeVia atomic.Pointer[Listener] // UDP: for what outgrows a datagram
 	shunned  shunned                  // TCP: who lets nobody connect
 	mapped   mappings                 // where peers see it
+	replaced []*binding               // UDP sockets of before that are still read; the stack's lock guards it
 }
 
 // Local returns the socket's own address.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -142,16 +143,23 @@ func (l *Listener) Move(o MoveOptions) error {
 	l.bound.Store(b)
 	l.mapped.clear() // of the socket before
 	s.serve(l, b)
+	lingers := old.packet != nil && o.Linger > 0
+	if lingers {
+		l.replaced = append(l.replaced, old)
+	}
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
-		if old.packet != nil && o.Linger > 0 {
+		if lingers {
 			wait := time.NewTimer(o.Linger)
 			defer wait.Stop()
 			select {
 			case <-s.done:
 			case <-wait.C:
 			}
+			s.mu.Lock()
+			l.replaced = slices.DeleteFunc(l.replaced, func(b *binding) bool { return b == old })
+			s.mu.Unlock()
 		}
 		old.close()
 	}()
@@ -160,6 +168,18 @@ func (l *Listener) Move(o MoveOptions) error {
 		old.streams.hangUp() // now: what is sent next must not go out on an old connection
 	}
 	return nil
+}
+
+// Vacate frees the address of a UDP socket that was replaced and is still read, for
+// somebody who listens there next. The listener's own socket stays.
+func (l *Listener) Vacate(addr netip.AddrPort) {
+	l.stack.mu.Lock()
+	defer l.stack.mu.Unlock()
+	for _, b := range l.replaced {
+		if b.local == addr {
+			b.close()
+		}
+	}
 }
 
 // Resend sends once more what waits for an answer in this dialog, after the

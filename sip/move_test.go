@@ -115,6 +115,26 @@ func TestReplacedSocketIsReadForAWhile(t *testing.T) {
 	})
 }
 
+// Who comes back where it was finds the address free on demand.
+func TestReplacedSocketMakesRoom(t *testing.T) {
+	inWorld(t, memnet.Options{}, func(w *world) {
+		_, l := w.stack(aliceAddr, nil)
+		for _, to := range []netip.AddrPort{aliceElsewhere, aliceAddr, aliceElsewhere} {
+			l.Vacate(to)
+			if err := l.Move(MoveOptions{Listener: ListenerOptions{Packet: w.packet(to)}, Linger: 10 * time.Second}); err != nil || l.Local() != to {
+				t.Fatalf("%v, at %v", err, l.Local())
+			}
+			l.Vacate(to) // is the listener's own
+		}
+		time.Sleep(11 * time.Second)
+		l.stack.mu.Lock()
+		defer l.stack.mu.Unlock()
+		if len(l.replaced) != 0 {
+			t.Errorf("%d sockets are still known", len(l.replaced))
+		}
+	})
+}
+
 func TestMoveOfTheAdvertisedAddressAlone(t *testing.T) {
 	inWorld(t, memnet.Options{}, func(w *world) {
 		_, l := w.stack(aliceAddr, nil)

@@ -108,7 +108,7 @@ func (d *Dialog) repeatProvisional(p *provisional, wait time.Duration) {
 // repetition; nil where none waits for it.
 func (d *Dialog) acknowledged(prack *Message) *provisional {
 	p := d.provisionals.pending
-	if p == nil || prack.Get("RAck") == "" {
+	if p == nil || d.initial == nil || prack.Get("RAck") == "" {
 		return nil
 	}
 	rseq, seq, method, ok := parseRAck(prack.Get("RAck"))

@@ -243,8 +243,7 @@ func (t *clientTx) terminate() {
 	t.state = txTerminated
 	t.stopTimers()
 	t.linger.stop()
-	// The dialog keeps its first transaction for as long as the call lasts, and
-	// nothing is repeated any more.
+	// Whoever still knows the transaction keeps nothing that could be sent.
 	t.wire, t.ack, t.acks = nil, nil, nil
 	t.resend, t.timeout, t.linger = nil, nil, nil
 	t.drop(t)
@@ -412,6 +411,6 @@ func (t *ServerTx) terminate() {
 	t.resend.stop()
 	t.timeout.stop()
 	t.linger.stop()
-	t.last, t.resend, t.timeout, t.linger = nil, nil, nil, nil // as in clientTx
+	t.last, t.resend, t.timeout, t.linger = nil, nil, nil, nil
 	t.drop(t)
 }

@@ -144,7 +144,7 @@ func (w *world) wantDialogs(n int) {
 	synctest.Wait()
 	for _, s := range w.stacks {
 		if got := s.Dialogs(); got != n {
-			w.Errorf("%d Call-IDs in use, want %d", got, n)
+			w.Errorf("%d Call-IDs in use, want %d: %q", got, n, s.Remaining())
 		}
 	}
 }

@@ -113,7 +113,7 @@ func TestKilled(t *testing.T) {
 		timer.Stop()
 		checkKilled(t, path, printed)
 	}
-	if len(printed) < 10*rounds {
+	if len(printed) < 4*rounds { // a busy machine
 		t.Errorf("only %d commits in %d rounds: killed too early to tell anything", len(printed), rounds)
 	}
 	t.Logf("%d commits printed in %d rounds", len(printed), rounds)

@@ -185,9 +185,27 @@ func (d *daemon) listeners() ([]b2bua.Listener, error) {
 			Moves:      mayMove(l),
 			Identities: speaksFor(l),
 			Accounts:   b2bua.Accounts(l.Accounts),
+			SDES:       sdesOf(l),
+			DTMF:       dtmfOf(l),
 		})
 	}
 	return out, nil
+}
+
+// sdesOf says what phones of a listener are offered when they are called.
+func sdesOf(l configs.Listener) b2bua.SDES {
+	if l.SDES == configs.SDESLearn {
+		return b2bua.SDESLearn
+	}
+	return b2bua.SDES(l.SDES)
+}
+
+// dtmfOf says how phones of a listener send and take digits.
+func dtmfOf(l configs.Listener) b2bua.DTMF {
+	if l.DTMF == configs.DTMFInfo {
+		return b2bua.DTMFInfo
+	}
+	return b2bua.DTMFPass
 }
 
 // speaksFor says for whom phones of a listener speak without a password.

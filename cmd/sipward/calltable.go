@@ -76,7 +76,11 @@ func crypto(c b2bua.View) string {
 // packets says what went over a leg; what never happened is left out.
 func packets(l b2bua.LegView) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: packets in %d, out %d", cell(l.Side), cell(l.Peer), l.PacketsIn, l.PacketsOut)
+	fmt.Fprintf(&b, "%s %s: ", cell(l.Side), cell(l.Peer))
+	if l.SDES != "" {
+		fmt.Fprintf(&b, "SRTP with the phone, suite %s, ", cell(l.SDES))
+	}
+	fmt.Fprintf(&b, "packets in %d, out %d", l.PacketsIn, l.PacketsOut)
 	for _, n := range []struct {
 		what  string
 		count uint64

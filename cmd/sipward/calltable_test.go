@@ -17,7 +17,7 @@ func TestTable(t *testing.T) {
 				{Side: "inside", Peer: "127.0.0.1:5070", PacketsIn: 10, PacketsOut: 9},
 				{Side: "outside", Peer: "198.51.100.7:5060", PacketsIn: 9, PacketsOut: 10, Lost: 1, DroppedAuth: 2, DroppedReplay: 3, DroppedSource: 4},
 			}},
-		{From: "sip:+49@a.example", To: "sip:x\x1b[31m@y", State: "ringing", Protection: "none", Trust: "none", Legs: []b2bua.LegView{{Side: "inside"}, {Side: "inside"}}},
+		{From: "sip:+49@a.example", To: "sip:x\x1b[31m@y", State: "ringing", Protection: "none", Trust: "none", Legs: []b2bua.LegView{{Side: "inside"}, {Side: "inside", SDES: "AES_CM_128_HMAC_SHA1_80"}}},
 	}
 	const want = `FROM                 TO                 STATE        PROTECTION  WORDS                CODE     TRUST
 sip:alice@a.example  sip:bob@b.example  established  srtp        absurd Camelot zulu  012 345  encrypted
@@ -28,7 +28,7 @@ sip:alice@a.example  sip:bob@b.example  established  srtp        absurd Camelot 
 sip:+49@a.example    sip:x?[31m@y       ringing      none        -                    -        none
     no key exchange
     inside -: packets in 0, out 0
-    inside -: packets in 0, out 0
+    inside -: SRTP with the phone, suite AES_CM_128_HMAC_SHA1_80, packets in 0, out 0
     why: -
 `
 	var got strings.Builder

@@ -140,6 +140,9 @@ func (e *explainer) find() (route.Target, bool) {
 			to += ", peer " + t.Peer
 		}
 		e.step("route", fmt.Sprintf("routes[%d]", f.Route), "%q leads to %s (%s)", t.Rule, e.cfg.StaticRoutes[f.Route].To, to)
+		if t.Side == route.Inside {
+			e.phoneMedia()
+		}
 		return t, true
 	case route.Registered:
 		return e.registered(uri, t)
@@ -182,9 +185,23 @@ func (e *explainer) registered(uri sip.URI, t route.Target) (route.Target, bool)
 		e.ends(outcomeUnavailable, "The call is refused: there is no such user here.")
 		return t, false
 	}
+	e.phoneMedia()
 	e.step("phones", "registrar", "it rings at the phones that have registered as %s", user)
 	e.note("whether a phone has registered as %s, only the running sipward knows; without one the call is answered with 480 or 404", user)
 	return t, true
+}
+
+// phoneMedia notes what phones that are called are offered, where that is not what
+// they have shown to want.
+func (e *explainer) phoneMedia() {
+	for _, l := range e.cfg.Listeners {
+		switch l.SDES {
+		case configs.SDESAlways:
+			e.note("phones of listener %q are offered SRTP with keys in SDP, and nothing else (sdes: always)", l.Name)
+		case configs.SDESOff:
+			e.note("phones of listener %q are offered plain RTP, and no SRTP if they refuse it (sdes: off)", l.Name)
+		}
+	}
 }
 
 func (e *explainer) phoneTarget(t route.Target) bool { return t.Rule == route.RuleRegistered }

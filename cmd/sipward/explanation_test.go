@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,6 +137,9 @@ func TestExplainNotes(t *testing.T) {
 	only.Listeners = []configs.Listener{cfg.Listeners[0], cfg.Listeners[2]}
 	groups := *cfg
 	groups.Crypto.Groups = []string{"x25519mlkem768"}
+	srtp, never := *cfg, *cfg
+	srtp.Listeners, never.Listeners = slices.Clone(cfg.Listeners), slices.Clone(cfg.Listeners)
+	srtp.Listeners[0].SDES, never.Listeners[0].SDES = configs.SDESAlways, configs.SDESOff
 	open := *cfg
 	open.Registrar = configs.Registrar{On: true, Open: true}
 	for _, tt := range []struct {
@@ -146,6 +150,8 @@ func TestExplainNotes(t *testing.T) {
 		{&inside, "x@c.example", "bob", "203.0.113.1", "The call is refused: no listener takes it."},
 		{&only, "x@c.example", "bob", "203.0.113.1", "The call is refused: no listener takes it."},
 		{&only, "x@b.example", "bob", "", "calls are known for those of peer \"b\" by their network, not by what the caller says: --source IP says where from"},
+		{&srtp, "x@c.example", "bob", "203.0.113.1", "phones of listener \"office\" are offered SRTP with keys in SDP, and nothing else"},
+		{&never, "alice", "fax", "", "phones of listener \"office\" are offered plain RTP, and no SRTP if they refuse it"},
 		{cfg, "alice", "carol@c.example", "", "rule \"bank\" asks for the caller's network, and it was not said: --source IP"},
 		{cfg, "alice", "carol@c.example", "", "rule \"foe\" asks for the network of who is called, and that was not looked up: --dns"},
 		{cfg, "alice", "carol@c.example", "", "c.example was not looked up; --dns does"},

@@ -175,6 +175,9 @@ func (f *follower) place(ctx context.Context, listener int, l configs.Listener, 
 		next[i] = s
 	}
 	if at != old[0].addr {
+		for _, t := range g.transports { // it may be back where it was a moment ago
+			f.d.proxy.Vacate(l.Name, t, at)
+		}
 		opened, network, err := openTransports(listener, g.transports, at)
 		if err != nil {
 			return cannotListen(f.d.cfg, g.key(listener), network, at, err)

@@ -98,6 +98,23 @@ func TestListenersFollowTheMachine(t *testing.T) {
 	}
 }
 
+// Who comes back soon finds the place free, although the socket there was read on.
+func TestListenersComeBack(t *testing.T) {
+	n := newNomad(t)
+	n.present = func(netip.Addr) bool { return true }
+	before := at(t, n.d, policy.Outside, "udp")
+	n.at = netip.MustParseAddr("127.0.0.3")
+	n.look(t, true)
+	options(t, "udp", netip.AddrPortFrom(n.at, before.Port()), "200 OK")
+	n.at = before.Addr()
+	n.look(t, true)
+	if now := at(t, n.d, policy.Outside, "udp"); now != before {
+		t.Fatalf("at %v, want %v", now, before)
+	}
+	options(t, "udp", before, "200 OK")
+	options(t, "tcp", before, "200 OK")
+}
+
 func TestNoNetworkIsSaidOnce(t *testing.T) {
 	n := newNomad(t)
 	before := at(t, n.d, policy.Outside, "udp")

@@ -404,7 +404,7 @@ func TestGnuPGIsReadAgain(t *testing.T) {
 		}
 	}
 	// For one that is too old the check waits.
-	o.MaxAge = time.Nanosecond
+	o.MaxAge, o.Timeout = time.Nanosecond, 20*time.Second
 	late := NewGnuPG(o)
 	defer late.Close()
 	for _, user := range []string{"late", "later"} {

@@ -9,12 +9,13 @@ import (
 // 5.1), whose absence means sendrecv. So do the addresses of
 // a hold the old way (section 8.4); only after Apply is there one again.
 func (s *Session) Resume() {
-	for i, l := range s.lines {
+	lines := s.lines()
+	for i, l := range lines {
 		if addr, ok := readConnection(l.value()); l.kind == 'c' && ok && held(addr) {
-			s.lines[i] = l.with("IN IP4 127.0.0.1") // any that is no hold: Apply puts the one that is meant
+			lines[i] = l.with("IN IP4 127.0.0.1") // any that is no hold: Apply puts the one that is meant
 		}
 	}
-	s.lines = slices.DeleteFunc(s.lines, func(l line) bool {
+	s.put(slices.DeleteFunc(lines, func(l line) bool {
 		if l.kind != 'a' {
 			return false
 		}
@@ -23,13 +24,13 @@ func (s *Session) Resume() {
 			return true
 		}
 		return false
-	})
+	}))
 }
 
 // Origin returns the user, the session id and the version of the o= line; ok is
 // false where it has not all of them.
 func (s *Session) Origin() (user, id, version string, ok bool) {
-	for _, l := range s.lines {
+	for _, l := range s.lines() {
 		if l.kind != 'o' {
 			continue
 		}

@@ -7,9 +7,9 @@ import (
 
 // DropSDES removes every a=crypto and k= line: they hold keys in clear.
 func (s *Session) DropSDES() {
-	s.lines = slices.DeleteFunc(s.lines, func(l line) bool {
+	s.put(slices.DeleteFunc(s.lines(), func(l line) bool {
 		return l.kind == 'k' || l.kind == 'a' && strings.HasPrefix(attributeKey(l.value()), "crypto")
-	})
+	}))
 }
 
 // drops says that an attribute is one of those that never reach the other leg.

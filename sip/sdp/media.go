@@ -53,7 +53,7 @@ func (s *Session) Media() []Media {
 			cur.readRTCP(rtcp)
 		}
 	}
-	for _, l := range s.lines {
+	for _, l := range s.lines() {
 		switch l.kind {
 		case 'm':
 			finish()

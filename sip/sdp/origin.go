@@ -34,7 +34,7 @@ func readOrigin(v string) (addr string, ok bool) {
 // grow by one with each change of it (RFC 3264 section 8); not ok where the line
 // is not there or the field is no number of 64 bits.
 func (s *Session) Version() (version uint64, ok bool) {
-	for _, l := range s.lines {
+	for _, l := range s.lines() {
 		if l.kind != 'o' {
 			continue
 		}

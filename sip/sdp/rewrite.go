@@ -80,8 +80,9 @@ func (s *Session) Apply(r Rewrite) error {
 	if err := r.check(len(media)); err != nil {
 		return err
 	}
-	w := newRewriter(s.lines, media, r)
-	for _, l := range s.lines {
+	lines := s.lines()
+	w := newRewriter(lines, media, r)
+	for _, l := range lines {
 		w.take(l)
 	}
 	w.endSection()
@@ -89,7 +90,7 @@ func (s *Session) Apply(r Rewrite) error {
 	if size(w.out) > MaxSize {
 		return ErrTooLarge
 	}
-	s.lines = w.out
+	s.put(w.out)
 	return nil
 }
 

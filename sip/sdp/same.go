@@ -11,7 +11,7 @@ func (s *Session) SameButDirection(o *Session) bool { return s.essence(false) ==
 
 func (s *Session) essence(directions bool) string {
 	var b strings.Builder
-	for _, l := range s.lines {
+	for _, l := range s.lines() {
 		text := strings.TrimRight(l.text, " \t")
 		switch {
 		case l.isDH(), l.blank():
@@ -50,11 +50,12 @@ func (s *Session) AnswerDirections(offer *Session) {
 	if !change {
 		return
 	}
-	eol := lineEnd(s.lines)
-	mendEnds(s.lines, eol)
+	lines := s.lines()
+	eol := lineEnd(lines)
+	mendEnds(lines, eol)
 	var out []line
 	section := -1
-	for _, l := range s.lines {
+	for _, l := range lines {
 		switch {
 		case l.kind == 'a' && isDirection(attributeKey(l.value())):
 			continue
@@ -65,8 +66,9 @@ func (s *Session) AnswerDirections(offer *Session) {
 		}
 		out = append(out, l)
 	}
-	s.lines = finishDirection(out, want, section, eol)
-	mendEnds(s.lines, eol)
+	out = finishDirection(out, want, section, eol)
+	mendEnds(out, eol)
+	s.put(out)
 }
 
 func finishDirection(lines []line, want []string, section int, eol string) []line {

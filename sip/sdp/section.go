@@ -1,7 +1,5 @@
 package sdp
 
-import "slices"
-
 // AddMediaAttribute puts a=name:value behind the last line of m-line i's
 // section, counted from 0. Nothing is added where i names no m-line, or where
 // name or value would not be one line.
@@ -10,8 +8,9 @@ func (s *Session) AddMediaAttribute(i int, name, value string) {
 	if !ok || i < 0 {
 		return
 	}
-	at, section := len(s.lines), -1
-	for k, l := range s.lines {
+	lines := s.lines()
+	at, section := len(lines), -1
+	for k, l := range lines {
 		if l.kind != 'm' {
 			continue
 		}
@@ -23,10 +22,5 @@ func (s *Session) AddMediaAttribute(i int, name, value string) {
 	if section < i {
 		return
 	}
-	for at > 0 && s.lines[at-1].blank() {
-		at--
-	}
-	eol := lineEnd(s.lines)
-	s.lines = slices.Insert(s.lines, at, newLine(text, eol))
-	mendEnds(s.lines, eol)
+	s.insert(lines, at, text)
 }

@@ -23,7 +23,8 @@ var (
 // Session is one session description. It is not for use by several goroutines
 // at once; [Session.Clone] is cheap.
 type Session struct {
-	lines []line
+	parsed []line
+	packed string // instead of parsed, where Pack was called
 }
 
 // Parse reads a description of at most [MaxSize] octets and [MaxMedia] m-lines.
@@ -34,9 +35,9 @@ func Parse(b []byte) (*Session, error) {
 	if len(b) > MaxSize {
 		return nil, ErrTooLarge
 	}
-	s := &Session{lines: split(string(b))}
+	s := &Session{parsed: split(string(b))}
 	media, known := 0, false
-	for _, l := range s.lines {
+	for _, l := range s.parsed {
 		known = known || l.kind != 0 && strings.IndexByte("vosctm", l.kind) >= 0
 		if l.kind == 'm' {
 			media++
@@ -54,8 +55,11 @@ func Parse(b []byte) (*Session, error) {
 // Bytes is the description as it goes out. What was not changed comes back
 // octet for octet.
 func (s *Session) Bytes() []byte {
-	b := make([]byte, 0, size(s.lines))
-	for _, l := range s.lines {
+	if s.packed != "" {
+		return []byte(s.packed)
+	}
+	b := make([]byte, 0, size(s.parsed))
+	for _, l := range s.parsed {
 		b = append(append(b, l.text...), l.end...)
 	}
 	return b
@@ -63,8 +67,27 @@ func (s *Session) Bytes() []byte {
 
 // Clone is a copy that can be changed without changing s.
 func (s *Session) Clone() *Session {
-	return &Session{lines: slices.Clone(s.lines)}
+	return &Session{parsed: slices.Clone(s.parsed), packed: s.packed}
 }
+
+// Pack makes a description small that is to be kept for a while: a third or
+// less of what reading it took. It can be read and changed as before, and is
+// read anew each time; a change unpacks it.
+func (s *Session) Pack() {
+	if s != nil && s.packed == "" {
+		s.packed, s.parsed = string(s.Bytes()), nil
+	}
+}
+
+// lines are those of the description; who changes them puts them back.
+func (s *Session) lines() []line {
+	if s.packed != "" {
+		return split(s.packed)
+	}
+	return s.parsed
+}
+
+func (s *Session) put(lines []line) { s.parsed, s.packed = lines, "" }
 
 // Attribute is one dh-* line: its name, the octets behind the first colon, and
 // whether it stood behind an m-line.
@@ -79,7 +102,7 @@ type Attribute struct {
 func (s *Session) DH() []Attribute {
 	var found []Attribute
 	media := false
-	for _, l := range s.lines {
+	for _, l := range s.lines() {
 		media = media || l.kind == 'm'
 		if l.isDH() {
 			found = append(found, l.dh(media))
@@ -93,12 +116,13 @@ func (l line) dh(media bool) Attribute {
 	if l.end != "\r\n" && l.end != "\n" {
 		value += l.end
 	}
-	return Attribute{Name: name, Value: value, Media: media}
+	// A value is kept for as long as the call, the description is not.
+	return Attribute{Name: strings.Clone(name), Value: strings.Clone(value), Media: media}
 }
 
 // DropDH removes every a=dh-* line.
 func (s *Session) DropDH() {
-	s.lines = slices.DeleteFunc(s.lines, line.isDH)
+	s.put(slices.DeleteFunc(s.lines(), line.isDH))
 }
 
 // AddSessionAttribute puts a=name:value behind the last session-level line, or
@@ -109,16 +133,24 @@ func (s *Session) AddSessionAttribute(name, value string) {
 	if !ok {
 		return
 	}
-	at := slices.IndexFunc(s.lines, func(l line) bool { return l.kind == 'm' })
+	lines := s.lines()
+	at := slices.IndexFunc(lines, func(l line) bool { return l.kind == 'm' })
 	if at < 0 {
-		at = len(s.lines)
+		at = len(lines)
 	}
-	for at > 0 && s.lines[at-1].blank() {
+	s.insert(lines, at, text)
+}
+
+// insert puts a line before the one at this place, and before those above it
+// in which nothing can be seen.
+func (s *Session) insert(lines []line, at int, text string) {
+	for at > 0 && lines[at-1].blank() {
 		at--
 	}
-	eol := lineEnd(s.lines)
-	s.lines = slices.Insert(s.lines, at, newLine(text, eol))
-	mendEnds(s.lines, eol)
+	eol := lineEnd(lines)
+	lines = slices.Insert(lines, at, newLine(text, eol))
+	mendEnds(lines, eol)
+	s.put(lines)
 }
 
 // Reject sets the port of m-line i, counted from 0, to 0. An i that names no
@@ -145,12 +177,14 @@ func (s *Session) SetProto(i int, proto string) {
 }
 
 func (s *Session) changeMedia(i int, change func(line) line) {
-	for k, l := range s.lines {
+	lines := s.lines()
+	for k, l := range lines {
 		if l.kind != 'm' {
 			continue
 		}
 		if i == 0 {
-			s.lines[k] = change(l)
+			lines[k] = change(l)
+			s.put(lines)
 			return
 		}
 		i--

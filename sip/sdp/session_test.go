@@ -147,3 +147,43 @@ func TestRejectAndSetProto(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// What was packed reads, changes and leaves as what was not.
+func TestPack(t *testing.T) {
+	for _, body := range []string{
+		"v=0\r\no=- 1 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\na=sendonly\r\na=dh-resp:1 x\r\nm=video 11 RTP/AVP 96\r\n",
+		"v=0\nm=audio 9 RTP/AVP 0\na=crypto:1 x\rk=clear:y",
+		"\r\nm=audio 9 RTP/AVP 0\r\r\n\r\n \r\n",
+	} {
+		plain, packed := parse(t, body), parse(t, body)
+		packed.Pack()
+		if packed.parsed != nil {
+			t.Errorf("%q: both forms are kept", body)
+		}
+		for name, change := range map[string]func(*Session){
+			"nothing":   func(*Session) {},
+			"again":     (*Session).Pack,
+			"keys":      (*Session).DropDH,
+			"sdes":      (*Session).DropSDES,
+			"hold":      (*Session).Resume,
+			"attribute": func(s *Session) { s.AddSessionAttribute("n", "v") },
+			"media":     func(s *Session) { s.AddMediaAttribute(0, "n", "v") },
+			"reject":    func(s *Session) { s.Reject(0) },
+			"proto":     func(s *Session) { s.SetProto(0, "RTP/SAVP") },
+			"direction": func(s *Session) { s.AnswerDirections(parse(t, "m=audio 9 RTP/AVP 0\na=inactive\n")) },
+		} {
+			a, b := plain.Clone(), packed.Clone()
+			change(a)
+			change(b)
+			if got, want := string(b.Bytes()), string(a.Bytes()); got != want {
+				t.Errorf("%s of %q: %q, not packed %q", name, body, got, want)
+			}
+			if !b.Same(a) || len(b.Media()) != len(a.Media()) || len(b.DH()) != len(a.DH()) {
+				t.Errorf("%s of %q: packed and not packed read otherwise", name, body)
+			}
+		}
+		if got := string(packed.Bytes()); got != body {
+			t.Errorf("%q was packed and came out as %q", body, got)
+		}
+	}
+}

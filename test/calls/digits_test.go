@@ -25,14 +25,7 @@ func TestDigitsUnderTheListenersNumber(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, worldOptions{modeA: mode, modeB: mode}, func(t *testing.T, w *world) {
-				with := func(p *phone, number string) {
-					p.body = func() []byte {
-						s := strings.Replace(phoneSDP(addrOf(p), 4000), "RTP/AVP 0", "RTP/AVP 0 13 "+number, 1)
-						return []byte(s + "a=rtpmap:" + number + " telephone-event/8000\r\na=fmtp:" + number + " 0-15\r\n")
-					}
-				}
-				with(w.alice, "101")
-				with(w.bob, "97")
+				w.alice.body, w.bob.body = withEvents(w.alice, "101"), withEvents(w.bob, "97")
 				w.up()
 				for p, number := range map[*phone]string{w.alice: "97", w.bob: "101"} {
 					body := p.lastReq

@@ -61,6 +61,7 @@ type worldOptions struct {
 	routesA      []string     // before the usual ones: pattern, target, side
 	optionsA     func(*b2bua.Options)
 	optionsB     func(*b2bua.Options)
+	optionsW     func(*b2bua.Options)                // of a workstation
 	at           func(netip.AddrPort) netip.AddrPort // where somebody is instead; nil: as above
 }
 
@@ -174,7 +175,7 @@ func (w *world) house(name string, inside, outside netip.AddrPort, mode policy.M
 		Routes: table, Policy: pol, Media: engine, UserAgent: "sipward", Log: log,
 		Lookup: lookup, Peer: peer,
 	}
-	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB} {
+	for which, change := range map[string]func(*b2bua.Options){"a": o.optionsA, "b": o.optionsB, "w": o.optionsW} {
 		if which == name && change != nil {
 			change(&options)
 		}

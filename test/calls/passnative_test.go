@@ -20,7 +20,7 @@ func TestPassingSatisfiesNoRequire(t *testing.T) {
 			inThree(t, worldOptions{modeA: policy.Require}, mode, func(t *testing.T, w *three) {
 				sent := len(w.bob.events)
 				w.carol.call("sip:bob@b.example")
-				if got := w.carol.await("refused", "answered"); !strings.HasPrefix(got, "refused 488") {
+				if got := w.carol.await("refused", "answered"); !strings.HasPrefix(got, "refused 488") || !strings.Contains(got, "a rule with the mode prefer") {
 					t.Errorf("outwards: %s", got)
 				}
 				if len(w.bob.events) != sent {

@@ -1,7 +1,6 @@
 package calls
 
 import (
-	"context"
 	"net/netip"
 	"strings"
 	"testing"
@@ -35,21 +34,25 @@ func inThree(t *testing.T, o worldOptions, modeW policy.Mode, story func(t *test
 	t.Helper()
 	o.routesA = append(o.routesA, "carol", "sip:carol@"+outsideW.String(), "inside")
 	inBubble(t, o, func(t *testing.T, w *world) {
-		own := worldOptions{}
-		x := &three{world: w}
-		x.w = w.house("w", insideW, outsideW, modeW, own, []string{
-			"*@b.example", "sip:" + insideA.String(), "outside",
-			"carol", "sip:carol@" + seatPhone.String(), "inside"})
-		x.carol = w.phone("carol", seatPhone, insideW)
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			x.w.proxy.Shutdown(ctx)
-			cancel()
-			x.w.media.Close()
-			x.carol.close()
-		}()
+		x := w.workstation(modeW)
+		defer x.closeSeat()
 		story(t, x)
 	})
+}
+
+// workstation puts carol's sipward and her phone into a world.
+func (w *world) workstation(mode policy.Mode) *three {
+	x := &three{world: w}
+	x.w = w.house("w", insideW, outsideW, mode, worldOptions{}, []string{
+		"*@b.example", "sip:" + insideA.String(), "outside",
+		"carol", "sip:carol@" + seatPhone.String(), "inside"})
+	x.carol = w.phone("carol", seatPhone, insideW)
+	return x
+}
+
+func (w *three) closeSeat() {
+	w.w.close()
+	w.carol.close()
 }
 
 // views are the calls at the workstation, its office and the other office.

@@ -26,6 +26,7 @@ type srtpPhone struct {
 	send, recv *srtp.Context
 	theirs     string
 	sent       uint16
+	tag        string // of its a=crypto, "": 4
 }
 
 // newKey takes another key for what it sends from now on.
@@ -39,17 +40,24 @@ func (p *srtpPhone) newKey() {
 }
 
 func (p *srtpPhone) crypto() string {
-	return "a=crypto:4 " + p.suite.Name + " inline:" + base64.StdEncoding.EncodeToString(p.key) + "\r\n"
+	return "a=crypto:" + p.number() + " " + p.suite.Name + " inline:" + base64.StdEncoding.EncodeToString(p.key) + "\r\n"
+}
+
+func (p *srtpPhone) number() string {
+	if p.tag == "" {
+		return "4"
+	}
+	return p.tag
 }
 
 func (p *srtpPhone) sdp() []byte {
-	return []byte(strings.Replace(phoneSDP(alicePhone.Addr(), 4000), "RTP/AVP 0", "RTP/SAVP 0", 1) + p.crypto())
+	return []byte(strings.Replace(phoneSDP(addrOf(p.phone), 4000), "RTP/AVP 0", "RTP/SAVP 0", 1) + p.crypto())
 }
 
 // learnKey takes the sipward's key out of a description.
 func (p *srtpPhone) learnKey(body []byte) {
 	p.t.Helper()
-	_, rest, _ := strings.Cut(string(body), "a=crypto:4 "+p.suite.Name+" inline:")
+	_, rest, _ := strings.Cut(string(body), "a=crypto:"+p.number()+" "+p.suite.Name+" inline:")
 	text, _, _ := strings.Cut(rest, "\r\n")
 	key, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(key) != p.suite.KeyLen+p.suite.SaltLen || !strings.Contains(string(body), "RTP/SAVP 0") {
@@ -93,17 +101,22 @@ func (p *srtpPhone) understood() (n int) {
 	}
 }
 
-// converse lets both speak n packets.
-func (p *srtpPhone) converse(w *world, n int) (bobHeard, aliceHeard int) {
-	before := len(w.bob.heard)
+// converse lets it and bob speak n packets.
+func (p *srtpPhone) converse(w *world, n int) (bobHeard, heard int) {
+	return p.converseWith(w, w.bob, n)
+}
+
+// converseWith lets it and a plain phone speak n packets.
+func (p *srtpPhone) converseWith(w *world, other *phone, n int) (otherHeard, heard int) {
+	before := len(other.heard)
 	done := make(chan bool)
 	go func() { p.speak(n); done <- true }()
-	w.bob.say(n, w.seq, 0xB2)
+	other.say(n, w.seq, 0xB2)
 	w.seq += uint16(n)
 	<-done
 	time.Sleep(500 * time.Millisecond)
 	synctest.Wait()
-	return len(w.bob.heard) - before, p.understood()
+	return len(other.heard) - before, p.understood()
 }
 
 // A phone that wants SRTP has it with its own sipward, under each suite and

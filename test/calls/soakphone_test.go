@@ -21,6 +21,8 @@ type desk struct {
 	stack  *sip.Stack
 	lis    *sip.Listener
 
+	colleague *desk // to whom its phones transfer
+
 	mu    sync.Mutex
 	seats map[int]*seat // of the calls under way, by number
 }
@@ -64,6 +66,7 @@ type seat struct {
 	queue sip.Queue
 	rtp   net.PacketConn
 	done  chan struct{} // its reader has ended
+	led   bool          // it is whom a call is transferred to
 
 	dialog  *sip.Dialog
 	state   string
@@ -94,22 +97,31 @@ type thought struct {
 	why         string
 }
 
+// sit takes the place that a call is put through to.
 func (d *desk) sit(n int, st *story, wake chan struct{}) *seat {
-	p := &seat{d: d, n: n, story: st, state: idle, holds: both, wake: wake, done: make(chan struct{})}
-	p.now.state = idle
-	p.queue.Log = testLog(d.s.t)
-	p.rtp = d.s.w.listen(netip.AddrPortFrom(d.at, 0))
-	go p.listen()
+	p := d.line(n, st, wake)
 	d.mu.Lock()
 	d.seats[n] = p
 	d.mu.Unlock()
 	return p
 }
 
+// line is a place for a call of the phone's own.
+func (d *desk) line(n int, st *story, wake chan struct{}) *seat {
+	p := &seat{d: d, n: n, story: st, state: idle, holds: both, wake: wake, done: make(chan struct{})}
+	p.now.state = idle
+	p.queue.Log = testLog(d.s.t)
+	p.rtp = d.s.w.listen(netip.AddrPortFrom(d.at, 0))
+	go p.listen()
+	return p
+}
+
 // leave gives the place back.
 func (p *seat) leave() {
 	p.d.mu.Lock()
-	delete(p.d.seats, p.n)
+	if p.d.seats[p.n] == p {
+		delete(p.d.seats, p.n)
+	}
 	p.d.mu.Unlock()
 	p.rtp.Close()
 	<-p.done
@@ -481,31 +493,6 @@ func (p *seat) OnRequest(tx *sip.ServerTx) {
 	default:
 		tx.Reply(200, "")
 	}
-}
-
-// refer asks for a transfer; then is told the final status.
-func (p *seat) refer(to string, then func(status int)) {
-	p.queue.Post(func() {
-		if p.state != talking {
-			then(0)
-			return
-		}
-		p.dialog.Do("REFER", "", nil, func(res *sip.Message, err error) {
-			switch {
-			case err != nil:
-				then(408)
-			case res.Status >= 200:
-				then(res.Status)
-			}
-		}, sip.Field{Name: "Refer-To", Value: "<sip:" + userOfCall(p.n) + "@" + to + ">"})
-	})
-}
-
-// hasHeard is what the phone was told of its transfer.
-func (p *seat) hasHeard() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.told
 }
 
 func (p *seat) OnAck(ack *sip.Message, _ *sip.ServerTx) {

@@ -20,10 +20,14 @@ type story struct {
 	ring     time.Duration
 	cancel   time.Duration // after which the caller gives up; 0: never
 	turns    []turn
+	passes   bool  // one of the two is at the workstation,
+	inward   bool  // the callee
 	moves    bool  // somebody transfers the call in the end,
 	mover    int   // this one,
 	leaves   bool  // who hangs up as soon as it is done, and is sent away otherwise,
-	wanted   bool  // to somebody who takes the call
+	wanted   bool  // to somebody who takes the call,
+	attends  bool  // and whom he has asked before,
+	parks    bool  // with the call on hold
 	bye      []int // who hangs up, 0 the caller: both at once where there are two
 }
 
@@ -77,8 +81,10 @@ func newStory(seed uint64, n int) *story {
 		}
 		st.turns = append(st.turns, x)
 	}
-	st.moves, st.mover, st.leaves, st.wanted = chance(0.15), r.IntN(2), chance(0.5), chance(0.7)
+	st.moves, st.mover, st.leaves, st.wanted = chance(0.2), r.IntN(2), chance(0.5), chance(0.7)
 	st.bye = [][]int{{0}, {0}, {1}, {1}, {0, 1}}[r.IntN(5)]
+	st.attends, st.parks = chance(0.5), chance(0.7)
+	st.passes, st.inward = chance(0.15), chance(0.5)
 	return st
 }
 
@@ -93,7 +99,7 @@ func (st *story) callee(p *seat, offered string) {
 		return
 	}
 	refusal := st.refusal
-	if p.d != p.d.s.desk[1] && !st.wanted { // it is the target of a transfer
+	if p.led && !st.wanted {
 		refusal = 486
 	}
 	time.AfterFunc(st.ring, func() {
@@ -114,12 +120,19 @@ func (st *story) callee(p *seat, offered string) {
 func (s *soak) call(n int) {
 	st := newStory(s.seed, n)
 	wake := make(chan struct{}, 1)
-	seats := [2]*seat{s.desk[0].sit(n, st, wake), s.desk[1].sit(n, st, wake)}
-	defer seats[0].leave()
-	defer seats[1].leave()
-	caller, callee := seats[0], seats[1]
+	from, to := s.alice, s.bob
+	switch {
+	case st.passes && st.inward:
+		from, to = s.bob, s.seat
+	case st.passes:
+		from = s.seat
+	}
+	caller, callee := from.sit(n, st, wake), to.sit(n, st, wake)
+	seats := [2]*seat{caller, callee}
+	defer caller.leave()
+	defer callee.leave()
 
-	caller.call("b.example")
+	caller.call(to.domain)
 	if st.cancel > 0 {
 		time.AfterFunc(st.cancel, caller.giveUp)
 	}
@@ -149,61 +162,16 @@ func (s *soak) call(n int) {
 		s.play(n, st, x, seats)
 	}
 	if caller.thinks().state == talking {
-		s.agree(n, wake, seats)
+		s.agree(n, st, wake, seats)
 	}
 	if st.moves && caller.thinks().state == talking {
-		s.transfer(n, st, wake, &seats)
+		if st.attends {
+			s.attended(n, st, wake, &seats)
+		} else {
+			s.transfer(n, st, wake, &seats)
+		}
 	}
 	s.hangUp(n, st, wake, seats)
-}
-
-// transfer has one of the two ask sipward to connect the other one with somebody
-// else, who takes the call or not. Afterwards seats are those who speak.
-func (s *soak) transfer(n int, st *story, wake chan struct{}, seats *[2]*seat) {
-	s.happened("transfer")
-	by := seats[st.mover]
-	target := s.desk[2+st.mover].sit(n, st, wake)
-	defer target.leave()
-	asked := make(chan int, 1)
-	for try := range 4 {
-		by.refer(target.d.domain, func(status int) { asked <- status })
-		status := <-asked
-		if status != 491 {
-			if status != 202 {
-				s.fail(n, "REFER was answered %d", status)
-				return
-			}
-			break
-		}
-		s.happened("491")
-		if try == 3 {
-			return // something is under way all the time
-		}
-		time.Sleep(3 * time.Second)
-	}
-	three := [2]*seat{by, target}
-	if !s.wait(n, wake, "the transferor knows how it went", func() bool { return by.hasHeard() != "" || by.thinks().state == over }, three) {
-		return
-	}
-	if !st.wanted {
-		s.happened("not transferred")
-		if told := by.hasHeard(); !strings.Contains(told, " 486 ") || target.thinks().state != over {
-			s.fail(n, "a transfer that was refused with 486 ended with %q, and the target thinks %+v", told, target.thinks())
-		}
-		s.agree(n, wake, *seats)
-		return
-	}
-	if !s.wait(n, wake, "the transferor is out of the call", func() bool { return by.thinks().state == over }, three) {
-		return
-	}
-	if told := by.hasHeard(); !strings.Contains(told, " 200 ") {
-		s.fail(n, "a transfer ended with %q", told)
-	}
-	s.happened("transferred")
-	seats[st.mover] = target
-	s.agree(n, wake, *seats)
-	// The target's place is given back here, so the call ends here.
-	s.hangUp(n, st, wake, *seats)
 }
 
 // hangUp ends a call, from one end or both, and waits until all know.
@@ -218,7 +186,7 @@ func (s *soak) hangUp(n int, st *story, wake chan struct{}, seats [2]*seat) {
 		b := seats[1].thinks().state
 		return seats[0].thinks().state == over && (b == over || b == idle)
 	}, seats) {
-		s.wait(n, wake, "both sipwards know that the call has ended", func() bool { return len(s.views(n)) == 0 }, seats)
+		s.wait(n, wake, "all sipwards know that the call has ended", func() bool { return len(s.views(n)) == 0 }, seats)
 	}
 }
 
@@ -273,7 +241,7 @@ func (s *soak) ask(n int, st *story, p *seat, method string, w stance, tries int
 
 // agree waits until nothing is under way, and holds what the phones and the
 // sipwards think against each other.
-func (s *soak) agree(n int, wake chan struct{}, seats [2]*seat) {
+func (s *soak) agree(n int, st *story, wake chan struct{}, seats [2]*seat) {
 	a, b := seats[0], seats[1]
 	calm := func() bool {
 		x, y := a.thinks(), b.thinks()
@@ -298,24 +266,40 @@ func (s *soak) agree(n int, wake chan struct{}, seats [2]*seat) {
 		s.fail(n, "the phones think %+v and %+v", x, y)
 	}
 	views := s.views(n)
-	if len(views) != 2 {
-		s.fail(n, "%d sipwards know the call: %+v", len(views), views)
-		return
-	}
+	var ends, middles []b2bua.View
 	for _, v := range views {
 		if v.State != "established" || v.Legs[0].DroppedAuth+v.Legs[1].DroppedAuth != 0 {
 			s.fail(n, "phones think %+v and %+v, a sipward %+v", x, y, v)
 		}
+		if v.Protection == "passed-through" {
+			middles = append(middles, v)
+		} else {
+			ends = append(ends, v)
+		}
 	}
-	u, v := views[0], views[1]
+	if len(ends) != 2 || len(middles) != map[bool]int{true: 1}[st.passes] {
+		s.fail(n, "%d sipwards know the call: %+v", len(views), views)
+		return
+	}
+	u, v := ends[0], ends[1]
 	open := !x.holds && !y.holds
 	if u.SASWords != v.SASWords || u.Protection != v.Protection || open && (u.Protection != "srtp" || u.SASWords == "") {
 		s.fail(n, "one sipward thinks %+v, the other %+v", u, v)
+	}
+	if st.passes {
+		s.happened("passed through")
 	}
 	if !open {
 		s.happened("held to the end")
 		return
 	}
+	s.speak(n, seats)
+	s.happened("talked to the end")
+}
+
+// speak has the two say something at once, and counts what they hear.
+func (s *soak) speak(n int, seats [2]*seat) {
+	a, b := seats[0], seats[1]
 	before := [2]int{a.hears(), b.hears()}
 	for range 3 {
 		a.say()
@@ -324,14 +308,13 @@ func (s *soak) agree(n int, wake chan struct{}, seats [2]*seat) {
 	}
 	time.Sleep(200 * time.Millisecond)
 	if x, y := a.hears()-before[0], b.hears()-before[1]; x != 3 || y != 3 {
-		s.fail(n, "of 3 packets the caller heard %d and the callee %d: %+v %+v", x, y, u, v)
+		s.fail(n, "of 3 packets %s heard %d and %s %d: %+v", a.d.domain, x, b.d.domain, y, s.views(n))
 	}
-	s.happened("talked to the end")
 }
 
 // views is what the sipwards think of a call.
 func (s *soak) views(n int) (out []b2bua.View) {
-	for _, h := range []*house{s.w.a, s.w.b} {
+	for _, h := range s.houses() {
 		for _, v := range h.proxy.Calls() {
 			if strings.HasPrefix(v.To, "sip:"+userOfCall(n)+"@") {
 				out = append(out, v)

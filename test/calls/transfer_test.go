@@ -506,32 +506,3 @@ func TestTransfersAreGuarded(t *testing.T) {
 		})
 	}
 }
-
-// A transferor may ask for no news (RFC 4488), and not for transfers without end.
-func TestTransferWithoutSubscription(t *testing.T) {
-	t.Parallel()
-	inBubble(t, withColleagues(worldOptions{}), func(t *testing.T, w *world) {
-		carol := w.phone("carol", carolPhone, insideA, func(p *phone) { p.refuse = 486 })
-		defer carol.close()
-		told := w.alice.refers()
-		w.up()
-		for i := range 9 {
-			want := "202"
-			if i == 8 {
-				want = "403"
-			}
-			if got := w.alice.refer("<sip:carol@a.example>", sip.Field{Name: "Refer-Sub", Value: "false"}, sip.Field{Name: "Require", Value: "norefersub"}); got != want {
-				t.Errorf("REFER %d: %s", i+1, got)
-			}
-			if want == "202" && w.alice.answer.Get("Refer-Sub") != "false" {
-				t.Errorf("%s", w.alice.answer.Bytes())
-			}
-			time.Sleep(time.Second)
-		}
-		if len(*told) != 0 {
-			t.Errorf("alice was told %q", *told)
-		}
-		w.bob.hangup()
-		w.alice.await("bye")
-	})
-}

@@ -27,27 +27,44 @@ func firstLine(b []byte) string {
 
 // tamper changes SIP messages between the houses. f gets a message and
 // returns what arrives in its place; Content-Length is mended.
-func (w *world) tamper(f func(msg string) string) {
+func (w *world) tamper(f func(msg string) string) { w.tamperOn(between, f) }
+
+// tamperOn is tamper for another wire.
+func (w *world) tamperOn(wire func(from, to netip.AddrPort) bool, f func(msg string) string) {
 	w.net.SetRule(func(from, to netip.AddrPort, b []byte) memnet.Verdict {
-		if !between(from, to) || !isSIP(b) {
+		if !wire(from, to) || !isSIP(b) {
 			return memnet.Verdict{}
 		}
-		out := f(string(b))
-		if out == string(b) {
-			return memnet.Verdict{}
-		}
-		if out == "" {
-			return memnet.Verdict{Drop: true}
-		}
-		head, body, _ := strings.Cut(out, "\r\n\r\n")
-		lines := strings.Split(head, "\r\n")
-		for i, l := range lines {
-			if strings.HasPrefix(l, "Content-Length:") {
-				lines[i] = "Content-Length: " + itoa(len(body))
-			}
-		}
-		return memnet.Verdict{Payload: []byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + body)}
+		return mended(string(b), f(string(b)))
 	})
+}
+
+// inThose limits a change to the messages that begin so.
+func inThose(start string, change func(string) string) func(string) string {
+	return func(m string) string {
+		if !strings.HasPrefix(m, start) {
+			return m
+		}
+		return change(m)
+	}
+}
+
+// mended is what becomes of a message that was changed.
+func mended(msg, out string) memnet.Verdict {
+	if out == msg {
+		return memnet.Verdict{}
+	}
+	if out == "" {
+		return memnet.Verdict{Drop: true}
+	}
+	head, body, _ := strings.Cut(out, "\r\n\r\n")
+	lines := strings.Split(head, "\r\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, "Content-Length:") {
+			lines[i] = "Content-Length: " + itoa(len(body))
+		}
+	}
+	return memnet.Verdict{Payload: []byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + body)}
 }
 
 func itoa(n int) string {

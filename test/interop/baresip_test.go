@@ -29,6 +29,8 @@ const (
 	ringing     = "CALL_RINGING"
 	established = "CALL_ESTABLISHED"
 	closed      = "CALL_CLOSED"
+	digit       = "CALL_DTMF_START"
+	held        = "held" // no event of baresip's
 )
 
 // baresip is a softphone without a window, told what to do over its ctrl_tcp
@@ -67,7 +69,18 @@ type phone struct {
 	voice            []int16
 	outbound         string // proxy, an address with a port
 	transport        string
-	space            *space // where it runs
+	space            *space   // where it runs
+	codecs           []string // in lower case; none: pcmu alone
+	video            bool     // it can show a test picture (VP8)
+	early            bool     // it answers every call with early media at once
+}
+
+// audioCodecs are the codecs that a phone has.
+func (o phone) audioCodecs() []string {
+	if len(o.codecs) == 0 {
+		return []string{"pcmu"}
+	}
+	return o.codecs
 }
 
 func startPhone(t *testing.T, o phone) *baresip {
@@ -79,6 +92,13 @@ func startPhone(t *testing.T, o phone) *baresip {
 		domain, registration = o.domain, "regint=60"
 	case o.password != "":
 		domain, registration = o.domain, fmt.Sprintf("regint=60;auth_user=%s;auth_pass=%s", user, o.password)
+	}
+	video, answer := "", "manual"
+	if o.video {
+		video = "module vp8.so\nmodule fakevideo.so\nvideo_source fakevideo\nvideo_display fakevideo"
+	}
+	if o.early {
+		answer = "early"
 	}
 	first := freePorts(t, 4+rtpPorts)
 	// It listens for TLS on the port after the one for SIP.
@@ -103,15 +123,17 @@ statmode_default off
 snd_path %[6]s
 module_path %[7]s
 module g711.so
+module g722.so
 module aufile.so
 module sndfile.so
+%[9]s
 module_tmp uuid.so
 module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen %[8]s
-`, phoneHost, p.sip, p.rtp[0], p.rtp[1], speech, p.dir, baresipModules, control))
-	account := fmt.Sprintf("<sip:%s@%s;transport=%s>;%s;answermode=manual;audio_codecs=pcmu", user, domain, transport, registration)
+`, phoneHost, p.sip, p.rtp[0], p.rtp[1], speech, p.dir, baresipModules, control, video))
+	account := fmt.Sprintf("<sip:%s@%s;transport=%s>;%s;answermode=%s;audio_codecs=%s", user, domain, transport, registration, answer, strings.Join(o.audioCodecs(), ","))
 	if outbound != "" {
 		account += fmt.Sprintf(`;outbound="sip:%s;transport=%s"`, outbound, transport)
 	}
@@ -218,6 +240,9 @@ func (p *baresip) hears(events ...string) phoneEvent {
 		}
 	}
 }
+
+func (p *baresip) signals() int { return p.sip }
+func (p *baresip) media() int   { return p.rtp[0] }
 
 // quit ends the phone, and with it its recording.
 func (p *baresip) quit() {

@@ -181,6 +181,28 @@ func awaitTalk(t *testing.T, n uint64, sipwards ...*sipward) {
 	})
 }
 
+// awaitHeard waits until n packets more came from both ends of one of the calls.
+func awaitHeard(t *testing.T, at *sipward, id string, n uint64) {
+	t.Helper()
+	var want []uint64
+	until(t, "the conversation", 200*time.Millisecond, func() error {
+		calls, err := at.calls()
+		i := slices.IndexFunc(calls, func(c call) bool { return c.ID == id })
+		if err != nil || i < 0 {
+			return fmt.Errorf("the call %s is not among %+v (error: %v)", id, calls, err)
+		}
+		for j, l := range calls[i].Legs {
+			if len(want) == j {
+				want = append(want, l.PacketsIn+n)
+			}
+			if l.PacketsIn < want[j] {
+				err = fmt.Errorf("packets are missing on one of the legs %+v", calls[i].Legs)
+			}
+		}
+		return err
+	})
+}
+
 // hold lets a phone hold its call until nothing comes any more from where it has to
 // be quiet, and resume it.
 func hold(t *testing.T, phone softphone, quiet func() leg, a, b *sipward) {

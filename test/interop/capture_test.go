@@ -202,7 +202,8 @@ func datagrams(packets []seen) []capture.Packet {
 type message struct {
 	from, to netip.AddrPort
 	tcp      bool
-	text     string // head and body
+	text     string    // head and body
+	at       time.Time // when its first octet was seen; zero over TCP
 }
 
 // messages are the SIP messages among packets: datagrams that hold one, and what
@@ -223,13 +224,13 @@ func messages(packets []seen) []message {
 			}
 			streams[d] = append(streams[d], p)
 		} else if isSIP(string(p.Payload)) {
-			out = append(out, message{p.From, p.To, false, string(p.Payload)})
+			out = append(out, message{from: p.From, to: p.To, text: string(p.Payload), at: p.Time})
 		}
 	}
 	for _, d := range order {
 		segments := streams[d]
 		for _, text := range split(assembled(segments)) {
-			out = append(out, message{d.from, segments[0].To, true, text})
+			out = append(out, message{from: d.from, to: segments[0].To, tcp: true, text: text})
 		}
 	}
 	return out

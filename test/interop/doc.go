@@ -8,6 +8,7 @@
 //	baresip ── sipward ── baresip
 //	baresip ── sipward ══ its own far end, the test addresses
 //	baresip, linphone ── an office's sipward ══ another's ── baresip, linphone
+//	baresip, linphone, who transfer, hold and change calls ── sipward ══ another ── baresip, linphone
 //	baresip ── sipward ── a router with NAT ══ Kamailio ══ sipward ── baresip
 //
 // In some of them the phones register: with their sipward, or through it at

@@ -29,6 +29,8 @@ type softphone interface {
 	hears(events ...string) phoneEvent
 	quit()
 	recordings() [][]int16
+	signals() int // port of its SIP over UDP
+	media() int   // lowest port of its RTP, of rtpPorts
 }
 
 // linphone is linphonec: a softphone on a terminal, with files in place of
@@ -39,6 +41,8 @@ type linphone struct {
 	input io.WriteCloser
 	read  int // how much of the output was taken as events
 	calls int // that have ended
+	sip   int // port for SIP over UDP
+	rtp   int // lowest port of its RTP
 }
 
 // linphoneSays finds events in what linphonec prints.
@@ -50,18 +54,37 @@ var linphoneSays = []struct {
 	{ringing, regexp.MustCompile(`^Call \d+ to .* (ringing)\.`)},
 	{established, regexp.MustCompile(`^Media streams established with (.*) for call`)},
 	{closed, regexp.MustCompile(`^Call \d+ with .* (?:ended|error)(?: \((.*)\))?`)},
+	{held, regexp.MustCompile(`^Call \d+ with (.*) is now paused`)},
+	{digit, regexp.MustCompile(`^Receiving tone (.) from `)},
 }
 
-// startLinphone starts a phone that registers, and says its voice for two minutes,
+// linphoneCodecs are those that linphone would enable by itself, and some more. Its command
+// codec refers to them by their place in this list.
+var linphoneCodecs = []string{"opus/48000/2", "speex/16000/1", "speex/8000/1", "PCMU/8000/1", "PCMA/8000/1", "GSM/8000/1", "G722/8000/1", "G729/8000/1"}
+
+// startLinphone starts a phone that registers if it has a password, and says its voice for two minutes,
 // over and over.
 func startLinphone(t *testing.T, o phone) *linphone {
 	t.Helper()
 	first := freePorts(t, 2+rtpPorts)
-	p := &linphone{dir: t.TempDir()}
+	p := &linphone{dir: t.TempDir(), sip: first, rtp: first + 2}
 	for _, dir := range []string{".config/linphone", ".local/share/linphone"} { // it makes none itself
 		if err := os.MkdirAll(filepath.Join(p.dir, dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
+	}
+	var codecs strings.Builder
+	for i, codec := range linphoneCodecs {
+		parts := strings.Split(codec, "/")
+		enabled := 0
+		if slices.Contains(o.audioCodecs(), strings.ToLower(parts[0])) {
+			enabled = 1
+		}
+		fmt.Fprintf(&codecs, "[audio_codec_%d]\nmime=%s\nrate=%s\nchannels=%s\nenabled=%d\n", i, parts[0], parts[1], parts[2], enabled)
+	}
+	registers := 0
+	if o.password != "" {
+		registers = 1
 	}
 	speech := filepath.Join(p.dir, "speech.wav")
 	writeWAV(t, speech, repeated(o.voice, 2*time.Minute))
@@ -75,19 +98,21 @@ use_ipv6=0
 guess_hostname=0
 media_encryption=none
 inc_timeout=60
+100rel_support_level=1
 default_proxy=0
 [proxy_0]
 reg_proxy=<sip:%[3]s;transport=udp>
 reg_route=<sip:%[3]s;transport=udp;lr>
 reg_identity=sip:%[4]s@%[5]s
 reg_expires=60
-reg_sendregister=1
+reg_sendregister=%[10]d
 [auth_info_0]
 username=%[4]s
 passwd=%[6]s
 [rtp]
 bind_address=%[2]s
 audio_rtp_port=%[7]d
+video_rtp_port=%[9]d
 audio_adaptive_jitt_comp_enabled=0
 audio_jitt_comp=150
 [net]
@@ -96,22 +121,31 @@ dns_srv_enabled=0
 echocancellation=0
 local_ring=
 remote_ring=
-[audio_codec_0]
-mime=PCMU
-rate=8000
-channels=1
-enabled=1
-`, first, phoneHost, o.outbound, o.user, o.domain, o.password, first+2))
+%[8]s`, first, phoneHost, o.outbound, o.user, o.domain, o.password, first+2, codecs.String(), first+2+rtpPorts/2, registers))
 
 	name := o.user + "'s " + cmp.Or(o.name, "phone")
+	mode := "-S"
+	if o.video {
+		mode = "-C"
+	}
 	// It writes lines at once to a terminal only.
-	words := o.space.command("stdbuf", "-oL", "linphonec", "-S", "-d", "6", "-l", p.log(), "-c", filepath.Join(p.dir, "linphonerc"))
+	words := o.space.command("stdbuf", "-oL", "linphonec", mode, "-S", "-d", "6", "-l", p.log(), "-c", filepath.Join(p.dir, "linphonerc"))
 	p.process = startTold(t, name, p.dir, &p.input, words[0], words[1:]...)
 	p.says("linphonec> ")
 	p.command("soundcard use files")
 	p.command("play " + speech)
 	p.record()
 	return p
+}
+
+func (p *linphone) signals() int { return p.sip }
+func (p *linphone) media() int   { return p.rtp }
+
+// codec enables or disables a codec for what it offers from then on.
+func (p *linphone) codec(verb, name string) {
+	p.t.Helper()
+	i := slices.IndexFunc(linphoneCodecs, func(c string) bool { return strings.HasPrefix(c, name+"/") })
+	p.command(fmt.Sprintf("codec %s %d", verb, i))
 }
 
 // command gives linphonec a command and waits until it has taken it.
@@ -149,7 +183,8 @@ func (p *linphone) awaitRegistered() {
 
 func (p *linphone) tell(command, params string) {
 	p.t.Helper()
-	words, ok := map[string]string{"dial": "call " + params, "accept": "answer", "hangup": "terminate", "hold": "pause", "resume": "resume"}[command]
+	words, ok := map[string]string{"dial": "call " + params, "accept": "answer", "hangup": "terminate", "hold": "pause", "resume": "resume",
+		"transfer": "transfer " + params, "attend": "transfer 1 --to-call 2", "sndcode": params}[command]
 	if !ok {
 		p.t.Fatalf("%s does not know how to %s", p.name, command)
 	}
@@ -165,7 +200,9 @@ func (p *linphone) hears(events ...string) (heard phoneEvent) {
 				return false
 			}
 			p.read += len(line) + 1
-			line = strings.TrimPrefix(line, "linphonec> ")
+			if i := strings.LastIndex(line, "linphonec> "); i >= 0 { // not always behind a line's end
+				line = line[i+len("linphonec> "):]
+			}
 			for _, e := range linphoneSays {
 				if m := e.line.FindStringSubmatch(line); m != nil && slices.Contains(events, e.event) {
 					heard = phoneEvent{e.event, m[1]}

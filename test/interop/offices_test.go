@@ -24,6 +24,7 @@ type office struct {
 	passwords       map[string]string // by user
 	numbers         map[string]string // to whom they lead
 	ports           sipwardPorts
+	more            string // lines of its configuration
 }
 
 func startOffice(t *testing.T, o, far office) *sipward {
@@ -54,8 +55,9 @@ media: {ports: %[10]d-%[11]d}
 state: %[12]q
 api: {listen: "%[1]s:%[13]d"}
 log: {level: debug, format: json}
+%[14]s
 `, phoneHost, o.ports.inside, o.outside, o.ports.outside, o.domain, strings.Join(aliases, ", "),
-		far.domain, far.outside, far.ports.outside, o.ports.media, o.ports.media+mediaPorts-1, filepath.Join(dir, "state"), o.ports.api))
+		far.domain, far.outside, far.ports.outside, o.ports.media, o.ports.media+mediaPorts-1, filepath.Join(dir, "state"), o.ports.api, o.more))
 	s.run(t, "the sipward of "+o.domain, dir)
 	return s
 }

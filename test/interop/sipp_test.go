@@ -37,6 +37,7 @@ func startScenario(t *testing.T, scenario string, voice []int16, transport strin
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "scenario.xml"), scenario)
 	writeFile(t, filepath.Join(dir, "speech.ulaw"), string(audio.EncodeMuLaw(voice)))
+	writeFile(t, filepath.Join(dir, "speech.alaw"), string(audio.EncodeALaw(voice)))
 	first := freePorts(t, 2+rtpPorts)
 	p := &sipp{sip: first, rtp: first + 2}
 	mode := map[string]string{"udp": "u1", "tcp": "t1"}[transport]

@@ -46,9 +46,11 @@ type call struct {
 	Suite      string `json:"suite"`
 	SASWords   string `json:"sas_words"`
 	SASCode    string `json:"sas_code"`
+	Rekeyings  int    `json:"rekeyings"`
 	Trust      string `json:"trust"`
 	Reason     string `json:"reason"`
 	Legs       []leg  `json:"legs"`
+	Continues  string `json:"continues"`
 }
 
 type leg struct {
@@ -195,6 +197,18 @@ func (s *sipward) awaitGone(gone call) {
 	if calls, err := s.calls(); err != nil || len(calls) != 0 {
 		s.t.Errorf("%s still shows %d calls after the end (error: %v)", s.name, len(calls), err)
 	}
+}
+
+// awaitNone waits until no call is left.
+func (s *sipward) awaitNone() {
+	s.t.Helper()
+	until(s.t, s.name+" has no calls", 50*time.Millisecond, func() error {
+		calls, err := s.calls()
+		if err == nil && len(calls) != 0 {
+			err = fmt.Errorf("its calls are %+v", calls)
+		}
+		return err
+	})
 }
 
 // awaitEnd waits until the call has ended, and checks that it is gone.

@@ -35,7 +35,7 @@ type Point struct {
 	Calls   int
 	SetUp   time.Duration // CPU time from INVITE to ACK, of a call
 	Second  float64       // calls a second that came up, all of this machine at work
-	Heap    int64         // octets of a held call in Go's heap
+	Heap    int64         // octets of a held call in Go's heap, beyond the first 64
 	All     int64         // and of the whole process, in RAM
 	Idle    time.Duration // CPU time of a second in which nothing is said
 	Wakeups float64       // of the process in such a second
@@ -99,6 +99,9 @@ func (h *testHouse) end() error {
 // together is how many calls are on their way up at a time.
 const together = 16
 
+// usual is how many calls stand before any is counted.
+const usual = 64
+
 // Growth sets calls up and holds them, in steps up to each of the counts.
 func Growth(ctx context.Context, o Options, counts []int) (points []Point, err error) {
 	net := [2]byte{64 + byte(rand.IntN(64)), byte(rand.IntN(256))}
@@ -125,35 +128,34 @@ func Growth(ctx context.Context, o Options, counts []int) (points []Point, err e
 	}
 	defer func() { err = errors.Join(err, h.end()) }()
 
+	g := growth{h: h, callers: callers, callees: callees}
+	// The first calls are not counted: with them comes the program itself into RAM.
+	if err := g.to(usual); err != nil {
+		return nil, err
+	}
+	if err := protected(h, usual, 30*time.Second); err != nil {
+		return nil, err
+	}
 	empty, err := o.rested(h)
 	if err != nil {
 		return nil, err
 	}
-	held := 0
 	for _, count := range counts {
 		p := Point{Calls: count}
 		before, err := h.CPU()
 		if err != nil {
 			return nil, err
 		}
-		began, more := time.Now(), count-held
-		for ; held < count; held += min(together, count-held) {
-			n := min(together, count-held)
-			for i := range n {
-				callers.dial(held+i, h.ready.Inside)
-			}
-			for _, end := range []*phones{callers, callees} {
-				if err := end.await(n, 30*time.Second); err != nil {
-					return nil, err
-				}
-			}
+		began, more := time.Now(), usual+count-g.held
+		if err := g.to(usual + count); err != nil {
+			return nil, err
 		}
 		after, err := h.CPU()
 		if err != nil {
 			return nil, err
 		}
 		p.SetUp, p.Second = (after-before)/time.Duration(more), float64(more)/time.Since(began).Seconds()
-		if err := protected(h, count, 30*time.Second); err != nil {
+		if err := protected(h, g.held, 30*time.Second); err != nil {
 			return nil, err
 		}
 		state, err := o.rested(h)
@@ -168,6 +170,30 @@ func Growth(ctx context.Context, o Options, counts []int) (points []Point, err e
 		points = append(points, p)
 	}
 	return points, nil
+}
+
+// growth sets up calls through a house, and holds them.
+type growth struct {
+	h                *testHouse
+	callers, callees *phones
+	held             int
+}
+
+// to sets up what is missing to so many.
+func (g *growth) to(count int) error {
+	for g.held < count {
+		n := min(together, count-g.held)
+		for i := range n {
+			g.callers.dial(g.held+i, g.h.ready.Inside)
+		}
+		for _, end := range []*phones{g.callers, g.callees} {
+			if err := end.await(n, 30*time.Second); err != nil {
+				return err
+			}
+		}
+		g.held += n
+	}
+	return nil
 }
 
 // protected waits until the far house has proved its keys in so many calls.
@@ -285,9 +311,9 @@ func Room(want int) int {
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return want
 	}
-	need := uint64(want*each + others)
+	need := uint64((want+usual)*each + others)
 	if limit.Max < need && unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: need, Max: need}) == nil {
 		return want
 	}
-	return min(want, int(limit.Max-others)/each)
+	return min(want, int(limit.Max-others)/each-usual)
 }

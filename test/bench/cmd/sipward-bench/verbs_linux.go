@@ -23,6 +23,7 @@ func verbs() map[string]verb {
 	all := portableVerbs()
 	all["relay"] = verb{"compare media with rtpengine, minutes; --docs FOLDER writes table and plot there", runRelay}
 	all["quick"] = verb{"the same in less than a minute; the last line is JSON", runQuick}
+	all["held"] = verb{"search for the most calls that a relay holds with 5 ms at p99, a minute", runHeld}
 	all["calls"] = verb{"measure set-up, held calls and registrations, minutes", runCalls}
 	return all
 }
@@ -88,6 +89,32 @@ func runQuick(ctx context.Context, args []string, out, log io.Writer) error {
 	return err
 }
 
+func runHeld(ctx context.Context, args []string, out, log io.Writer) error {
+	f := flag.NewFlagSet("held", flag.ContinueOnError)
+	suite := f.String("suite", gcm, "protection profile")
+	from := f.Int("from", 1000, "calls to begin with")
+	window := f.Duration("window", 4*time.Second, "measured time of a probe")
+	if err := parse(f, args, log); err != nil {
+		return err
+	}
+	b, err := prepare(log)
+	if err != nil {
+		return err
+	}
+	held, err := b.Held(ctx, *suite, *from, maxHeld, heldStep, compare.Effort{Warm: 4 * time.Second, Again: 500 * time.Millisecond, Window: *window})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s", report.Table(nil, held))
+	return err
+}
+
+// The search for calls held.
+const (
+	maxHeld  = 3000
+	heldStep = 50
+)
+
 func runRelay(ctx context.Context, args []string, out, log io.Writer) error {
 	f := flag.NewFlagSet("relay", flag.ContinueOnError)
 	docs := f.String("docs", "", "folder with performance.md, which gets the table, and for relay.svg")
@@ -105,7 +132,10 @@ func runRelay(ctx context.Context, args []string, out, log io.Writer) error {
 	var cases []*compare.Case
 	var held []compare.Held
 	for _, suite := range []string{gcm, cm} {
-		for _, calls := range []int{100, 500, 1000} {
+		for _, calls := range []int{1, 100, 500, 1000} {
+			if calls == 1 && suite != gcm {
+				continue // a lone call is about waking up
+			}
 			c, err := b.Case(ctx, suite, calls, effort)
 			if err != nil {
 				return err
@@ -115,7 +145,7 @@ func runRelay(ctx context.Context, args []string, out, log io.Writer) error {
 		if !*hold {
 			continue
 		}
-		h, err := b.Held(ctx, suite, 1000, 3000, 50, effort)
+		h, err := b.Held(ctx, suite, 1000, maxHeld, heldStep, effort)
 		if err != nil {
 			return err
 		}
