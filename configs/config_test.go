@@ -264,6 +264,10 @@ func TestWorkstation(t *testing.T) {
 	if r := c.Registrar; !r.On || !r.Open || c.State != "" || !c.TestAddresses {
 		t.Errorf("registrar %+v, state %q", r, c.State)
 	}
+	// One person's computer does not keep whom they called, but where they ask for it.
+	if b2b, err := Load("b2b.yaml"); err != nil || c.Records != "" || OfficeConfig().Records != "" || b2b.Records == "" {
+		t.Errorf("records %q, %q, %q, %v", c.Records, OfficeConfig().Records, b2b.Records, err)
+	}
 	table := c.Routes()
 	if target, ok := table.LookupFrom(route.Outside, "sip:me@203.0.113.5"); ok {
 		t.Errorf("a call from outside: %+v", target) // registered phones come behind routes

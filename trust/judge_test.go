@@ -66,6 +66,8 @@ func (b before) memory(t *testing.T) *Memory {
 	switch {
 	case strings.HasPrefix(b.block, "sip:"):
 		err = m.Block(b.block, true)
+	case strings.HasPrefix(b.block, "openpgp "):
+		err = m.BlockKey(attest.TypeOpenPGP, strings.TrimPrefix(b.block, "openpgp "), true)
 	case b.block != "":
 		err = m.BlockKey(attest.TypeEd25519, b.block, true)
 	}
@@ -198,6 +200,8 @@ func TestVerdicts(t *testing.T) {
 		{"a blocked identity", before{block: alice}, facts(Confirmed, in, signed(R, "k", alice)), Encrypted, blocked, "-"},
 		{"a blocked key", before{block: "k"}, facts(Confirmed, in, signed(R, "k", alice)), Encrypted, blocked, "-"},
 		{"a blocked key under another name", before{block: "k"}, facts(Confirmed, in, signed(R, "k", bob)), Encrypted, blocked, "-"},
+		{"a blocked key of OpenPGP", before{block: "openpgp FPR"}, facts(Confirmed, in, pgp(R, true, alice)), Verified, blocked, "-"},
+		{"a blocked key of OpenPGP, which nobody vouches for", before{block: "openpgp FPR"}, facts(Confirmed, in, pgp(R, false, alice)), Encrypted, blocked, "-"},
 		{"a blocked identity, plain", before{block: alice}, facts(NoExchange, in), None, blocked, "-"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -254,6 +254,10 @@ func (e *explainer) findSide() (why string) {
 	bare := !strings.Contains(e.q.from, "@") && !strings.Contains(e.q.from, ":")
 	claimed := e.cfg.PeerFor(e.from.Host, netip.Addr{})
 	e.listener, e.side = first(policy.Inside, anyOne), policy.Inside
+	if speaks := first(policy.Inside, func(l configs.Listener) bool { return l.SpeaksFor(e.from.AOR()) }); speaks != nil {
+		e.listener = speaks
+		return fmt.Sprintf("listener %q speaks for it", speaks.Name)
+	}
 	switch {
 	case bare:
 		return "taken for one of this sipward's own (--source says it for certain)"

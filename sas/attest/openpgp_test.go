@@ -150,7 +150,7 @@ func TestHostileSignatures(t *testing.T) {
 		if r := s.keys.Verify(context.Background(), s.fingerprint, alice, []byte(storedText), tt.sig); r.State != tt.state || r.Why == "" {
 			t.Errorf("%s: %+v, want %s", name, r, tt.state)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 5*time.Second { // milliseconds, where the machine has nothing else to do
 			t.Errorf("%s: took %s", name, took)
 		}
 	}

@@ -1,8 +1,11 @@
 package calls
 
 import (
+	"bytes"
+	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -11,6 +14,7 @@ import (
 	"github.com/sipward/sipward/b2bua"
 	"github.com/sipward/sipward/demo/memnet"
 	"github.com/sipward/sipward/policy"
+	"github.com/sipward/sipward/record"
 	"github.com/sipward/sipward/sas/attest"
 )
 
@@ -213,6 +217,53 @@ func (w *world) comesToNothing(alice, bob string) {
 		t.Errorf("the event says %q", why)
 	}
 	w.none()
+}
+
+// The log and the record say of both kinds why.
+func TestUnattendedIsToldOf(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change     func(*companies)
+		alice, bob string
+		why        string
+	}{
+		"before it rings": {func(u *companies) { u.publicA = nil }, keyless + "alice@a.example", "", strings.TrimPrefix(keyless, "refused 488 ")},
+		"with the ACK":    {func(u *companies) { u.signsA = nil }, "bye", unsigned, unsigned},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer // which a handler writes to one line at a time
+				kept := &keptCalls{}
+				o := unattended(t, c.change).options(t)
+				o.optionsB = all(o.optionsB, func(o *b2bua.Options) {
+					o.Log = slog.New(slog.NewTextHandler(&log, nil))
+					o.Record = kept
+				})
+				w := newWorld(t, o)
+				w.comesToNothing(c.alice, c.bob)
+				w.close()
+				if !strings.Contains(log.String(), c.why) {
+					t.Errorf("the log says\n%s", log.String())
+				}
+				if len(kept.calls) != 1 || !strings.Contains(kept.calls[0].Reason, c.why) || kept.calls[0].Trust == "verified" {
+					t.Errorf("the record says %+v", kept.calls)
+				}
+			})
+		})
+	}
+}
+
+// keptCalls is a record in memory. It is read behind the end of who writes to it.
+type keptCalls struct {
+	mu    sync.Mutex
+	calls []record.Call
+}
+
+func (k *keptCalls) Add(c record.Call) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, c)
 }
 
 // inBubbleOfCompanies makes the keys within the bubble, whose clock they go by.
