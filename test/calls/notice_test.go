@@ -19,6 +19,7 @@ func TestTransferorIsToldBeforeItIsSentAway(t *testing.T) {
 		defer carol.close()
 		w.alice.refers()
 		w.up()
+		w.hear(w.alice, w.bob) // so their keys are confirmed
 		w.net.SetRule(memnet.DropFirst(6, func(_, to netip.AddrPort, b []byte) bool {
 			return to == alicePhone && strings.HasPrefix(string(b), "NOTIFY ") && strings.HasSuffix(string(b), "SIP/2.0 200 OK\r\n")
 		}))
