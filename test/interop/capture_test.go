@@ -116,7 +116,7 @@ func (w *wiretap) stop(sipPorts ...int) []seen {
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
-	out, err := ran("tshark", args...)
+	out, err := ranWithin(3*patience, "tshark", args...) // half a second for each of the longer calls, but it may have to wait its turn
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func TestEarlyMedia(t *testing.T) {
 			case "linphone":
 				alice = startLinphone(t, phone{user: "alice", domain: phoneHost, voice: audio.Alice(), outbound: proxy})
 			default:
-				script = startScenario(t, prackScenario, audio.Alice(), "udp", talk+2*time.Second, proxy, "-s", "bob")
+				script = startScenario(t, prackScenario, audio.Alice(), "udp", talk+8*time.Second, proxy, "-s", "bob")
 				aliceTalks.rtp = script.rtp
 			}
 			if alice != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Ports are taken below those that the system gives to clients (32768 and above).
@@ -28,36 +29,39 @@ func freePorts(t *testing.T, n int) int {
 	t.Helper()
 	portsMu.Lock()
 	defer portsMu.Unlock()
-	for range highestPort - lowestPort {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if nextPort+n > highestPort {
 			nextPort = lowestPort
 		}
 		first := nextPort
-		nextPort += n + n%2
-		if allFree(first, n) {
+		used := inUse(first, n)
+		if used == 0 {
+			nextPort += n + n%2
 			return first
 		}
+		nextPort = used + 1 + (used+1)%2 // behind what others use
 	}
 	t.Fatalf("no %d ports in a row are free", n)
 	return 0
 }
 
-func allFree(first, n int) bool {
-	for port := first; port < first+n; port++ {
+// inUse is the last of n ports in a row that somebody uses, or 0.
+func inUse(first, n int) int {
+	for port := first + n - 1; port >= first; port-- {
 		// The unspecified address is in nobody else's way, and everybody else is
 		// in its way.
 		udp, err := net.ListenUDP("udp4", &net.UDPAddr{Port: port})
 		if err != nil {
-			return false
+			return port
 		}
 		udp.Close()
 		tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: port})
 		if err != nil {
-			return false
+			return port
 		}
 		tcp.Close()
 	}
-	return true
+	return 0
 }
 
 // phoneHost is where the phones are, and the inside of every sipward. baresip

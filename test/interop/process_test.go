@@ -214,11 +214,16 @@ func until(t *testing.T, what string, every time.Duration, f func() error) {
 
 // ran runs a program to its end and returns what it printed.
 func ran(program string, args ...string) ([]byte, error) {
+	return ranWithin(patience, program, args...)
+}
+
+// ranWithin is ran for a program that may take longer.
+func ranWithin(limit time.Duration, program string, args ...string) ([]byte, error) {
 	cmd := exec.Command(program, args...)
 	var errText bytes.Buffer
 	cmd.Stderr = &errText
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.Output()
 	if err != nil {

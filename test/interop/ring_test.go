@@ -53,7 +53,7 @@ func TestRinging(t *testing.T) {
 		s.phones["bob"].hears(established)
 		s.phones[caller].hears(established)
 		s.agreed()
-		awaitTalk(t, shortTalk/2, s.north, s.south)
+		awaitTalk(t, shortTalk, s.north, s.south)
 		s.hangUp(caller, "bob")
 	}
 	// Bob's phone has 183 at once; Ben's only rings.

@@ -3,8 +3,11 @@
 package interop
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,8 +20,9 @@ type sipward struct {
 	*process
 	space      *space // where it runs
 	ports      sipwardPorts
-	api        string   // its URL
-	events     *process // what "sipward calls --watch" prints
+	api        string      // its URL
+	client     http.Client // asks it
+	events     *process    // what "sipward calls --watch" prints
 	configFile string
 }
 
@@ -114,6 +118,10 @@ func (s *sipward) run(t *testing.T, name, dir string) {
 	s.says("sipward is ready")
 	// It may come late: it begins with the calls that are there already.
 	s.api = fmt.Sprintf("http://%s:%d", phoneHost, s.ports.api)
+	s.client = http.Client{Timeout: patience, Transport: &http.Transport{
+		DialContext: func(_ context.Context, _, address string) (net.Conn, error) { return s.space.dial(address) },
+	}}
+	t.Cleanup(s.client.CloseIdleConnections)
 	s.events = startIn(s.space, t, "the events of "+name, dir, sipwardBin, "calls", "--watch", "--json", "--api", s.api)
 }
 
@@ -123,8 +131,24 @@ func (s *sipward) ran(args ...string) ([]byte, error) {
 	return ran(words[0], words[1:]...)
 }
 
-// calls are the live calls.
+// calls are the live calls, as the API shows them: the tests ask often, and each
+// "sipward calls" is a process that takes time from the phones.
 func (s *sipward) calls() ([]call, error) {
+	res, err := s.client.Get(s.api + "/api/calls")
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", res.Request.URL, res.Status)
+	}
+	var calls []call
+	err = json.NewDecoder(res.Body).Decode(&calls)
+	return calls, err
+}
+
+// listed are the live calls, as "sipward calls" prints them.
+func (s *sipward) listed() ([]call, error) {
 	out, err := s.ran("calls", "--json", "--api", s.api)
 	if err != nil {
 		return nil, err
@@ -194,7 +218,7 @@ func (s *sipward) awaitTrust() call {
 func (s *sipward) awaitGone(gone call) {
 	s.t.Helper()
 	s.awaitCall("the end of the call", func(event string, c call) bool { return event == "call-ended" && c.ID == gone.ID })
-	if calls, err := s.calls(); err != nil || len(calls) != 0 {
+	if calls, err := s.listed(); err != nil || len(calls) != 0 {
 		s.t.Errorf("%s still shows %d calls after the end (error: %v)", s.name, len(calls), err)
 	}
 }
@@ -215,7 +239,7 @@ func (s *sipward) awaitNone() {
 func (s *sipward) awaitEnd() {
 	s.t.Helper()
 	s.awaitCall("the end of the call", func(event string, _ call) bool { return event == "call-ended" })
-	if calls, err := s.calls(); err != nil || len(calls) != 0 {
+	if calls, err := s.listed(); err != nil || len(calls) != 0 {
 		s.t.Errorf("%s still shows %d calls after the end (error: %v)", s.name, len(calls), err)
 	}
 }
