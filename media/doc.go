@@ -40,6 +40,9 @@
 //
 //	wait → which sockets are ready → read 32 → work on them → send 32
 //
+// What several sockets hold is read in one system call, and what comes of it sent
+// in one, where the system gives an io_uring; else packet by packet.
+//
 // With few packets it waits in the Go scheduler's own poller and relays each
 // as it comes. From about forty calls on it is busy: rounds are then
 // Options.Coalesce apart, 1 ms, and what arrives between them wakes nobody.

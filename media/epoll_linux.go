@@ -34,7 +34,7 @@ type epoll struct {
 	wake   int // eventfd that ends the loop
 	gate   *gate
 	ring   *ring // nil: the system has none
-	noted  bool  // that it has failed
+	noted  bool  // that it has failed; of the loop alone
 	done   chan struct{}
 	pace   pace // of the loop alone
 
@@ -110,21 +110,21 @@ func (t *epoll) run() {
 		for i := 0; i < n; i += batch {
 			packets += t.serve(events[i:min(i+batch, n)], now)
 		}
-		stop := t.stopping
+		stop, failed := t.stopping, t.ring.failed()
 		t.worker.unlock()
-		t.noteRing()
+		t.noteRing(failed)
 		if stop {
 			return
 		}
 	}
 }
 
-// noteRing says once that the ring has failed; from then on datagrams go one by
-// one.
-func (t *epoll) noteRing() {
-	if t.ring != nil && t.ring.broken != 0 && !t.noted {
+// noteRing says once that the ring has failed, and by what; from then on datagrams
+// go one by one.
+func (t *epoll) noteRing(failed unix.Errno) {
+	if failed != 0 && !t.noted {
 		t.noted = true
-		t.log.Warn("media is read and sent packet by packet from now on", "error", os.NewSyscallError("io_uring_enter", t.ring.broken))
+		t.log.Warn("media is read and sent packet by packet from now on", "error", os.NewSyscallError("io_uring_enter", failed))
 	}
 }
 

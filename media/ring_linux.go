@@ -201,6 +201,15 @@ func (r *ring) do() {
 	}
 }
 
+// failed is why the ring, which may be nil, is not used any more; 0: it is. The
+// worker's lock guards it.
+func (r *ring) failed() unix.Errno {
+	if r == nil {
+		return 0
+	}
+	return r.broken
+}
+
 // carries says whether so many datagrams are better asked of the ring, which may
 // be nil.
 func (r *ring) carries(count int) bool {

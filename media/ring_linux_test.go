@@ -99,8 +99,10 @@ func TestBrokenRing(t *testing.T) {
 	e := newTestEngine(t, Options{Workers: 1, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	phone, far := newPeer(t, loopback), newPeer(t, loopback)
 	var to []netip.AddrPort
+	var sessions []*Session
 	for range 2 * batch {
 		s := openSession(t, e)
+		sessions = append(sessions, s)
 		s.SetRemote(A, phone.remote())
 		s.SetRemote(B, far.remote())
 		s.SetMode(A, Plain)
@@ -116,6 +118,20 @@ func TestBrokenRing(t *testing.T) {
 		phone.send(phone.rtp, voice(1, uint16(i)), addr)
 	}
 	e.workers[0].unlock()
+	// It may be somebody else than the loop whose packets find it broken.
+	probing := make(chan struct{})
+	go func() {
+		defer close(probing)
+		for range 200 {
+			sessions[0].worker.lock()
+			for range 2 * ringFrom {
+				s := sessions[0].ports[B][0].socket
+				s.send(append(loop.buffer(), 0), netip.AddrPortFrom(loopback, 9))
+			}
+			sessions[0].worker.unlock()
+		}
+	}()
+	defer func() { <-probing }()
 	defer func() {
 		e.workers[0].lock()
 		loop.ring.fd = real // to be closed
