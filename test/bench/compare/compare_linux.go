@@ -16,7 +16,7 @@ import (
 
 // Options of a Bench.
 type Options struct {
-	// Sipward is the command that takes the verb serve.
+	// Sipward is the command that relays the calls of a plan, without --plan FILE.
 	Sipward []string
 	// Places are the CPUs, see relay.FindPlaces.
 	Places relay.Places
@@ -134,6 +134,9 @@ func (b *Bench) Case(ctx context.Context, suite string, calls int, e Effort) (c 
 			result, err := b.run(ctx, r, calls, &e)
 			if err != nil {
 				return nil, err
+			}
+			if result.Delivered == 0 {
+				return nil, fmt.Errorf("%s, %d calls: no packet arrived", r.name, calls)
 			}
 			if f := result.Fault(); f != "" {
 				fmt.Fprintf(b.o.Log, "  thrown away: %s\n", f)

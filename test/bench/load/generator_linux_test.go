@@ -64,7 +64,7 @@ func deliversAll(t *testing.T, suite string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	done := make(chan error)
-	go func() { done <- serve.Run(ctx, p, in, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- serve.Run(ctx, p, false, in, slog.New(slog.DiscardHandler)) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -116,7 +116,7 @@ func TestJudgeSeesWhatIsWrong(t *testing.T) {
 			return [][]byte{pkt}
 		}, func(r *Result) bool { return r.Loss() > 0.2 && r.Loss() < 0.35 && r.Wrong() == "" }},
 		{"silence", func(int, []byte) [][]byte { return nil },
-			func(r *Result) bool { return r.Wrong() != "" && r.Lost == r.Sent }},
+			func(r *Result) bool { return r.Delivered == 0 && r.Loss() == 1 }},
 		{"reports", func(_ int, pkt []byte) [][]byte { return [][]byte{pkt, {0x80, 200, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0}} },
 			func(r *Result) bool { return r.Foreign > 0 && r.Wrong() == "" }},
 	} {

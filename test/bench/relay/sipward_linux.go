@@ -14,7 +14,7 @@ import (
 	"github.com/sipward/sipward/test/bench/plan"
 )
 
-// StartSipward runs the command, with "serve --plan FILE" after it, for calls
+// StartSipward runs the command, with "--plan FILE" after it, for calls
 // sessions at the address at, and returns when they are open.
 func StartSipward(ctx context.Context, command []string, cpu int, at netip.Addr, calls int, suite string, local [2]netip.AddrPort) (*Process, *plan.Plan, error) {
 	p := &plan.Plan{PlainLocal: local[0], SecureLocal: local[1]}
@@ -44,7 +44,7 @@ func StartSipward(ctx context.Context, command []string, cpu int, at netip.Addr,
 	if err := p.Write(file); err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.CommandContext(ctx, command[0], append(command[1:], "serve", "--plan", file)...)
+	cmd := exec.CommandContext(ctx, command[0], append(command[1:], "--plan", file)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, nil, err

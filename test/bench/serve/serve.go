@@ -14,9 +14,9 @@ import (
 )
 
 // Run opens the plan's sessions, writes a line "ready" and relays until the
-// context ends.
-func Run(ctx context.Context, p *plan.Plan, out io.Writer, log *slog.Logger) (err error) {
-	engine, err := media.NewEngine(media.Options{Log: log})
+// context ends; with noRing packet by packet.
+func Run(ctx context.Context, p *plan.Plan, noRing bool, out io.Writer, log *slog.Logger) (err error) {
+	engine, err := media.NewEngine(media.Options{NoRing: noRing, Log: log})
 	if err != nil {
 		return err
 	}

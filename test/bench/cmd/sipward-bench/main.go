@@ -85,6 +85,7 @@ func parse(f *flag.FlagSet, args []string, log io.Writer) error {
 func runServe(ctx context.Context, args []string, out, log io.Writer) error {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
 	file := f.String("plan", "", "list of sessions, JSON (see package plan)")
+	noRing := f.Bool("no-ring", false, "packet by packet, as where the system allows no io_uring")
 	if err := parse(f, args, log); err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func runServe(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serve.Run(ctx, p, out, slog.New(slog.NewTextHandler(log, nil)))
+	return serve.Run(ctx, p, *noRing, out, slog.New(slog.NewTextHandler(log, nil)))
 }
 
 func runHouse(ctx context.Context, args []string, out, log io.Writer) error {

@@ -20,7 +20,7 @@ func newBench(t *testing.T) *compare.Bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compare.New(compare.Options{Sipward: []string{self}, Places: places, Log: t.Output()})
+	return compare.New(compare.Options{Sipward: []string{self, "serve"}, Places: places, Log: t.Output()})
 }
 
 // Both relays as processes, few calls, a moment: that every packet is delivered

@@ -28,8 +28,9 @@ func verbs() map[string]verb {
 	return all
 }
 
-// prepare takes the CPUs and says under which conditions it measures.
-func prepare(log io.Writer) (*compare.Bench, error) {
+// prepare takes the CPUs and says under which conditions it measures. serve is what
+// the verb serve gets.
+func prepare(log io.Writer, serve ...string) (*compare.Bench, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func prepare(log io.Writer) (*compare.Bench, error) {
 	if err := relay.Hurry(); err != nil {
 		fmt.Fprintf(log, "Not allowed to run before other programs (%v): what else runs here disturbs the figures.\n", err)
 	}
-	return compare.New(compare.Options{Sipward: []string{self}, Places: places, Log: log}), nil
+	return compare.New(compare.Options{Sipward: append([]string{self, "serve"}, serve...), Places: places, Log: log}), nil
 }
 
 // quickTime is what quick may take of the minute: the rest is for building and
@@ -57,11 +58,17 @@ func prepare(log io.Writer) (*compare.Bench, error) {
 const quickTime = 45 * time.Second
 
 func runQuick(ctx context.Context, args []string, out, log io.Writer) error {
-	if err := parse(flag.NewFlagSet("quick", flag.ContinueOnError), args, log); err != nil {
+	f := flag.NewFlagSet("quick", flag.ContinueOnError)
+	noRing := f.Bool("no-ring", false, "sipward packet by packet, as where the system allows no io_uring")
+	if err := parse(f, args, log); err != nil {
 		return err
 	}
+	var serve []string
+	if *noRing {
+		serve = append(serve, "--no-ring")
+	}
 	end := time.Now().Add(quickTime)
-	b, err := prepare(log)
+	b, err := prepare(log, serve...)
 	if err != nil {
 		return err
 	}
