@@ -88,8 +88,8 @@ func run(ctx context.Context, cfg *configs.Config, out io.Writer, log *slog.Logg
 }
 
 // keepSmall has garbage collected four times as often as Go does by itself, unless
-// GOGC says how often. Calls leave garbage only as they begin and end, so that it
-// costs little, and what stays lies closer together: three kilobytes less a call.
+// GOGC says how often. A standing call makes none; what stays then lies closer
+// together, three kilobytes less a call, and setting one up costs a fifth more CPU.
 func keepSmall() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)

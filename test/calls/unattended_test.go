@@ -88,7 +88,7 @@ func TestUnattended(t *testing.T) {
 }
 
 // Nothing else takes place: refused before it rings where no key is known, and
-// ended before any media where what was signed does not do.
+// ended before any media is heard where what was signed does not do.
 func TestUnattendedRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -161,7 +161,7 @@ const (
 
 // comesToNothing has alice call bob, and ends with what her phone sees. bob is how
 // the reason begins that his phone is given, "" where it does not ring. No media
-// passes, and who calls and who is called are told why.
+// is heard, none leaves house B, and who calls and who is called are told why.
 func (w *world) comesToNothing(alice, bob string) {
 	t := w.t
 	t.Helper()
