@@ -274,8 +274,9 @@ func (c *Call) secure(l *Leg) error {
 		if err != nil {
 			return err
 		}
+		holds := c.holdsBack(l)
 		err = r.session.Protect(l.end, media.Keys{Suite: x.Suite().Name, SendKey: k.Send.Key, SendSalt: k.Send.Salt, RecvKey: k.Recv.Key, RecvSalt: k.Recv.Salt},
-			media.ProtectOptions{SendAfterConfirm: !x.MaySend(), Confirmed: func() { c.queue.Post(func() { c.confirmed(l, x) }) }})
+			media.ProtectOptions{SendAfterConfirm: holds || !x.MaySend(), ProbeBefore: holds, Confirmed: func() { c.queue.Post(func() { c.confirmed(l, x) }) }})
 		for _, secret := range [][]byte{k.Send.Key, k.Send.Salt, k.Recv.Key, k.Recv.Salt} {
 			clear(secret)
 		}
@@ -332,6 +333,12 @@ func (c *Call) confirmed(l *Leg, x *keyexchange.Exchange) {
 	for _, r := range c.relays { // what one line has shown holds for all
 		if r.session != nil && r.secured[l.end] {
 			r.session.Release(l.end)
+			if !x.Initiator() {
+				// The initiator may be waiting for this (see holdsBack), and only now
+				// is it certain that it is reached, behind a NAT, and may be answered,
+				// in a hybrid group.
+				r.session.Probe(l.end)
+			}
 		}
 	}
 	if c.turnedOver(l) {

@@ -116,6 +116,15 @@ func (c *Call) least() trust.Word {
 	return trust.Word(c.decision.Trust)
 }
 
+// holdsBack says whether nothing that is said here goes out on a leg before the
+// other end has confirmed its keys. The initiator has judged the responder by then,
+// the responder the initiator only when it has the ACK: what has to be proved at
+// both ends before anything passes waits for that. A rekeying inherits the proof.
+func (c *Call) holdsBack(l *Leg) bool {
+	x := l.exchange
+	return x.Initiator() && !x.IsConfirmed() && l.rekey.before == nil && c.least() != trust.Encrypted
+}
+
 func (c *Call) judge(l *Leg, x trust.Exchange) (trust.Verdict, []trust.Change) {
 	a := &c.assured[l.end]
 	return c.p.o.Memory.Judge(trust.Facts{Identity: a.identity, Dialled: a.dialled, Exchange: x,

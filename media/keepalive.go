@@ -84,10 +84,7 @@ func (s *Session) keepEndAlive(e End) {
 		}
 		lane.quiet = 0
 		if what == kindRTCP && end.mode == Protected && end.keys.send != nil && end.keys.confirmed {
-			report := appendEmptyReport(s.worker.net.buffer(), end.numbering.streams[0].own)
-			if report, err := end.keys.protect(report, what); err == nil {
-				end.emit(from, to, report)
-			}
+			s.report(end, end.keys.send, what)
 			lane.sent = from.sent
 			continue
 		}

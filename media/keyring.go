@@ -39,6 +39,10 @@ type ProtectOptions struct {
 	// the first packet of the peer under them verifies. Meanwhile the keys
 	// before go on sending, or packets are kept as in the mode Waiting.
 	SendAfterConfirm bool
+	// ProbeBefore lets Probe alone speak under keys that are held back like
+	// this, so that the peer can confirm them and be found, though nothing of
+	// what this end relays leaves.
+	ProbeBefore bool
 	// Confirmed is called once, on a goroutine of its own, when the first
 	// packet under these keys verifies. It may call the session.
 	Confirmed func()
@@ -52,6 +56,7 @@ type keyring struct {
 	old     *srtp.Context // still heard
 	oldTill time.Duration
 
+	probes    bool // Probe may speak under next
 	confirmed bool // a packet verified under recv
 	known     bool // the peer has shown otherwise that it has the newest keys
 	news      bool // confirmed since the session last looked
@@ -111,6 +116,7 @@ func (k *keyring) install(fresh keyPair, o ProtectOptions, now time.Duration) er
 		erase(&k.send)
 		k.send = fresh.send
 	}
+	k.probes = o.ProbeBefore
 	k.confirmed, k.known, k.callback = false, false, o.Confirmed
 	return nil
 }
@@ -156,6 +162,15 @@ func (k *keyring) protect(pkt []byte, what kind) ([]byte, error) {
 		return k.send.ProtectRTCP(pkt[:0], pkt)
 	}
 	return k.send.Protect(pkt[:0], pkt)
+}
+
+// probing is what Probe speaks under, nil for nothing, and whether all else is
+// held back meanwhile.
+func (k *keyring) probing() (c *srtp.Context, held bool) {
+	if k.next != nil && k.probes {
+		return k.next, true
+	}
+	return k.send, false
 }
 
 // rtcpIndex reads the index of a packet that verified.

@@ -157,6 +157,7 @@ func newFarKeys(t testing.TB, k Keys) *farKeys {
 func (f *farKeys) seal(pkt []byte) []byte     { return f.must(f.send.Protect(nil, pkt)) }
 func (f *farKeys) open(pkt []byte) []byte     { return f.must(f.recv.Unprotect(nil, pkt)) }
 func (f *farKeys) sealRTCP(pkt []byte) []byte { return f.must(f.send.ProtectRTCP(nil, pkt)) }
+func (f *farKeys) openRTCP(pkt []byte) []byte { return f.must(f.recv.UnprotectRTCP(nil, pkt)) }
 
 func (f *farKeys) must(pkt []byte, err error) []byte {
 	f.t.Helper()

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/sipward/sipward/media/srtp"
 )
 
 // Session relays one RTP m-line between two ends. Its methods may be called
@@ -205,22 +207,38 @@ func (s *Session) Release(e End) {
 // Probe lets relays and NATs on the way to an end's peer learn where this end
 // is: an empty datagram to its RTP address (RFC 6263 §4.1) and, where the end
 // may send under its keys, an SRTCP packet with an empty receiver report to
-// its RTCP address. It sends nothing to a peer that holds.
+// its RTCP address. With ProbeBefore, while all else is held back, the RTP
+// address gets one too: the peer learns where RTP is to go to although none
+// comes, and has its confirmation where RTCP does not get through. It sends
+// nothing to a peer that holds.
 func (s *Session) Probe(e End) {
 	s.do(func(now time.Duration) {
 		end := &s.ends[e]
 		if from, to, ok := end.destination(kindRTP); ok {
 			from.socket.send(s.worker.net.buffer(), to)
 		}
-		from, to, ok := end.destination(kindRTCP)
-		if !ok || end.mode != Protected || end.keys.send == nil {
+		keys, held := end.keys.probing()
+		if end.mode != Protected || keys == nil {
 			return
 		}
-		report := appendEmptyReport(s.worker.net.buffer(), end.numbering.streams[0].own)
-		if report, err := end.keys.protect(report, kindRTCP); err == nil {
-			end.emit(from, to, report)
+		s.report(end, keys, kindRTCP)
+		if held && !end.remote.Mux {
+			s.report(end, keys, kindRTP)
 		}
 	})
+}
+
+// report sends an SRTCP packet with an empty receiver report to where packets of
+// a kind go.
+func (s *Session) report(e *end, keys *srtp.Context, where kind) {
+	from, to, ok := e.destination(where)
+	if !ok {
+		return
+	}
+	report := appendEmptyReport(s.worker.net.buffer(), e.numbering.streams[0].own)
+	if report, err := keys.ProtectRTCP(report[:0], report); err == nil {
+		e.emit(from, to, report)
+	}
 }
 
 // Stats counts both ends' packets, indexed by End.

@@ -41,9 +41,9 @@ func inThree(t *testing.T, o worldOptions, modeW policy.Mode, story func(t *test
 }
 
 // workstation puts carol's sipward and her phone into a world.
-func (w *world) workstation(mode policy.Mode) *three {
+func (w *world) workstation(mode policy.Mode, change ...func(*b2bua.Options)) *three {
 	x := &three{world: w}
-	x.w = w.house("w", insideW, outsideW, mode, worldOptions{}, []string{
+	x.w = w.house("w", insideW, outsideW, mode, worldOptions{optionsW: all(change...)}, []string{
 		"*@b.example", "sip:" + insideA.String(), "outside",
 		"carol", "sip:carol@" + seatPhone.String(), "inside"})
 	x.carol = w.phone("carol", seatPhone, insideW)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/sipward/sipward/demo/memnet"
 )
@@ -36,6 +37,21 @@ func (w *world) tamperOn(wire func(from, to netip.AddrPort) bool, f func(msg str
 			return memnet.Verdict{}
 		}
 		return mended(string(b), f(string(b)))
+	})
+}
+
+// apart puts a longer way between the houses, that much in either direction, and
+// changes SIP messages there as tamper does where f is not nil.
+func (w *world) apart(way time.Duration, f func(msg string) string) {
+	w.net.SetRule(func(from, to netip.AddrPort, b []byte) (v memnet.Verdict) {
+		if !between(from, to) {
+			return v
+		}
+		if f != nil && isSIP(b) {
+			v = mended(string(b), f(string(b)))
+		}
+		v.Delay = way
+		return v
 	})
 }
 

@@ -38,6 +38,11 @@ var mutants = []mutant{
 	{"signatures bound into T3", "keyexchange/transcript.go", "bindSignatures", "return t2", "./keyexchange", "TestSignatureIsBoundIntoKeys", nil},
 	{"SRTP authentication", "media/keyring.go", "authenticate", "return append(dst, pkt...), nil", "./media", "TestForgedPacketIsDropped", nil},
 	{"source check", "media/end.go", "fromKnownSource", "return true", "./media", "TestStrangerIsNotRelayed", nil},
+	{"wait of the caller's media for the callee", "b2bua/verdict.go", "holdsBack", "return false", "./test/calls", "TestUnattendedRefuses", []string{
+		"the caller does not sign", "the caller's key hangs", "the caller signs with another key of that name", "the caller signs with a revoked key",
+		"the caller signs with a colleague's key", "the caller signs for a colleague", "the caller signs with an ed25519 key alone",
+		"the caller's signature is changed on the way", "the caller's signature is taken out on the way"}},
+	{"wait of the caller's media for the callee before the answer", "b2bua/verdict.go", "holdsBack", "return false", "./test/calls", "TestRefusedBeforeTheAnswer", nil},
 }
 
 func TestEachSafeguardIsMissedByATest(t *testing.T) {
