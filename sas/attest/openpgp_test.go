@@ -117,7 +117,8 @@ func TestClockThatWasWrong(t *testing.T) {
 	}
 }
 
-// A signature that is as long as a value can be costs no more than any other.
+// No signature costs more than the ones that are nested, which take milliseconds;
+// the quickest of some tries counts, as a busy machine only adds.
 func TestHostileSignatures(t *testing.T) {
 	t.Parallel()
 	s := readStored(t, "rsa2048")
@@ -146,11 +147,15 @@ func TestHostileSignatures(t *testing.T) {
 		"4 GiB announced":                      {[]byte{0xC2, 255, 255, 255, 255, 255, 4}, Wrong},
 		"one octet":                            {[]byte{0xC2}, Wrong},
 	} {
-		start := time.Now()
-		if r := s.keys.Verify(context.Background(), s.fingerprint, alice, []byte(storedText), tt.sig); r.State != tt.state || r.Why == "" {
-			t.Errorf("%s: %+v, want %s", name, r, tt.state)
+		took := time.Hour
+		for try := 0; try < 10 && took > time.Second; try++ {
+			start := time.Now()
+			if r := s.keys.Verify(context.Background(), s.fingerprint, alice, []byte(storedText), tt.sig); r.State != tt.state || r.Why == "" {
+				t.Errorf("%s: %+v, want %s", name, r, tt.state)
+			}
+			took = min(took, time.Since(start))
 		}
-		if took := time.Since(start); took > 5*time.Second { // milliseconds, where the machine has nothing else to do
+		if took > time.Second {
 			t.Errorf("%s: took %s", name, took)
 		}
 	}
