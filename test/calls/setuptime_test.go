@@ -136,10 +136,11 @@ func TestSetUpTimeWithSignatures(t *testing.T) {
 	if raceEnabled {
 		bound *= 2
 	}
-	// On a machine with far too much to do chance may be worth milliseconds: what
-	// holds calls up holds them up five times.
-	more := func(p *pair) time.Duration { return quantile(p.secured, 0.5) - quantile(pairs[0].secured, 0.5) }
-	for try := 0; try < 5; try++ {
+	// What a signature takes, every call pays. So it shows in the quickest quarter as
+	// well, and a machine with far too much to do holds those up least; twice, by as
+	// much, it does not.
+	more := func(p *pair, q float64) time.Duration { return quantile(p.secured, q) - quantile(pairs[0].secured, q) }
+	for try := 0; try < 2; try++ {
 		for _, p := range pairs {
 			p.acked, p.secured = nil, nil
 		}
@@ -151,16 +152,16 @@ func TestSetUpTimeWithSignatures(t *testing.T) {
 		t.Logf("%-42s %9s %9s   %9s %9s %9s", fmt.Sprintf("%d calls each", rounds), "ACK p50", "p99", "keys p50", "p99", "more")
 		for _, p := range pairs {
 			t.Logf("%-42s %7.2fms %7.2fms   %7.2fms %7.2fms %7.2fms", p.name, ms(quantile(p.acked, 0.5)), ms(quantile(p.acked, 0.99)),
-				ms(quantile(p.secured, 0.5)), ms(quantile(p.secured, 0.99)), ms(more(p)))
+				ms(quantile(p.secured, 0.5)), ms(quantile(p.secured, 0.99)), ms(more(p, 0.5)))
 		}
-		if more(pairs[1]) < bound {
+		if more(pairs[1], 0.25) < bound {
 			break
 		}
 	}
-	if d := more(pairs[1]); d >= bound {
+	if d := more(pairs[1], 0.25); d >= bound {
 		t.Errorf("signatures hold a call up by %v", d)
 	}
-	if d := more(pairs[2]); d < bound {
+	if d := more(pairs[2], 0.25); d < bound {
 		t.Errorf("a key that waits twice 10 ms holds a call up by %v only: nothing is measured", d)
 	}
 	for _, p := range pairs {
