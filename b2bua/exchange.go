@@ -265,7 +265,7 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 // secure gives the keys of a leg's exchange to its relays and starts the
 // confirmation. Called again it serves m-lines that came since.
 func (c *Call) secure(l *Leg) error {
-	x := l.exchange
+	x, holds := l.exchange, c.holdsBack(l)
 	for i, r := range c.relays {
 		if r.session == nil || r.secured[l.end] {
 			continue
@@ -274,7 +274,6 @@ func (c *Call) secure(l *Leg) error {
 		if err != nil {
 			return err
 		}
-		holds := c.holdsBack(l)
 		err = r.session.Protect(l.end, media.Keys{Suite: x.Suite().Name, SendKey: k.Send.Key, SendSalt: k.Send.Salt, RecvKey: k.Recv.Key, RecvSalt: k.Recv.Salt},
 			media.ProtectOptions{SendAfterConfirm: holds || !x.MaySend(), ProbeBefore: holds, Confirmed: func() { c.queue.Post(func() { c.confirmed(l, x) }) }})
 		for _, secret := range [][]byte{k.Send.Key, k.Send.Salt, k.Recv.Key, k.Recv.Salt} {

@@ -3,7 +3,6 @@ package calls
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -425,20 +424,11 @@ func TestRekeyTogetherWithAChange(t *testing.T) {
 func TestRekeyHybridGroup(t *testing.T) {
 	t.Parallel()
 	for _, caller := range []bool{true, false} {
-		streams := &memnet.Streams{}
 		a, b := b2bua.Rekey{Every: 4 * time.Second}, b2bua.Rekey{}
 		if !caller {
 			a, b = b, a
 		}
-		over := func(at netip.AddrPort, r b2bua.Rekey) func(*b2bua.Options) {
-			return func(o *b2bua.Options) {
-				o.Rekey = r
-				o.Listeners[1].Packet.Close()
-				o.Listeners[1].Packet, o.Listeners[1].Stream, o.Listeners[1].Dial = nil, streams.Listen(at), streams.From(at.Addr())
-			}
-		}
-		o := worldOptions{net: memnet.Options{Delay: 20 * time.Millisecond}, optionsA: over(outsideA, a), optionsB: over(outsideB, b),
-			routesA: []string{"*@b.example", "sip:" + outsideB.String() + ";transport=tcp", "outside"}}
+		o := overTCP(rekeying(memnet.Options{Delay: 20 * time.Millisecond}, a, b))
 		inBubble(t, o, func(t *testing.T, w *world) {
 			w.up()
 			w.talk(10)
