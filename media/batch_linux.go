@@ -12,8 +12,9 @@ import (
 // scheduler, which would cost as much as some of them.
 
 const (
-	// batch is how many datagrams are worked on together.
-	batch = 32
+	// batch is how many datagrams are worked on together: about those of a round
+	// of a thousand calls.
+	batch = 128
 	// ringFrom is how many are worth a ring.
 	ringFrom = 3
 )

@@ -84,3 +84,39 @@ func BenchmarkRelay(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkManyCalls relays one packet of each of many calls in turn, without
+// sockets: what one call's packet finds in the processor's caches is what the
+// other calls have left there.
+func BenchmarkManyCalls(b *testing.B) {
+	for _, calls := range []int{1, 100, 1000, 2000} {
+		b.Run(fmt.Sprint(calls), func(b *testing.B) {
+			first := newRig(b)
+			sessions := make([]*Session, calls)
+			for i := range sessions {
+				r := newRig(b)
+				r.protect(srtp.Suites()[1], ProtectOptions{})
+				r.session.SetMode(A, Plain)
+				r.session.worker = first.session.worker
+				for j := range r.session.ports {
+					for k := range r.session.ports[j] {
+						r.session.ports[j][k].socket = discardSocket{}
+					}
+				}
+				sessions[i] = r.session
+			}
+			pkt, seq, next := voice(1, 0), uint16(0), 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if next++; next >= calls {
+					next = 0
+					seq++
+					setSeq(pkt, seq)
+				}
+				// Not in the order in which they were made.
+				s := sessions[next*617%calls]
+				s.receive(&s.ports[A][0], phoneRTP, pkt, 0)
+			}
+		})
+	}
+}

@@ -47,6 +47,7 @@ type epoll struct {
 	out      outbox
 	from     [batch]*epollSocket // of the packets in the inbox
 	full     [batch]*epollSocket // that may hold more than one
+	fetched  uint64              // made of what fetch read, which so has to be read
 }
 
 // startTransport gives the worker an epoll loop, and has done so before the
@@ -171,6 +172,7 @@ func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int)
 		t.from[wanted] = s
 		wanted++
 	}
+	t.fetch(t.from[:wanted])
 	t.in.take()
 	for i, s := range t.from[:wanted] {
 		if t.in.got[i] {

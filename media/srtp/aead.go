@@ -8,31 +8,33 @@ import (
 // aeadCipher protects with an AEAD (RFC 7714): the header is authenticated, the
 // payload encrypted, the tag stands behind it.
 type aeadCipher struct {
-	rtp, rtcp         cipher.AEAD
-	rtpSalt, rtcpSalt [12]byte
-	nonce             [12]byte // scratch, so that nothing escapes per packet
-	aad               [rtcpHeaderLen + rtcpIndexLen]byte
+	rtp     cipher.AEAD
+	rtpSalt [12]byte
+	nonce   [12]byte // scratch, so that nothing escapes per packet
+
+	rtcp     cipher.AEAD
+	rtcpSalt [12]byte
+	aad      [rtcpHeaderLen + rtcpIndexLen]byte
 }
 
-func newAEAD(p *profile, key, salt []byte) (*aeadCipher, error) {
+func (c *aeadCipher) init(p *profile, key, salt []byte) error {
 	master, err := p.block(key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c := &aeadCipher{}
 	session := make([]byte, len(key))
 	defer clear(session)
 	derive(session, master, salt, labelRTPKey)
 	if c.rtp, err = p.seal(session); err != nil {
-		return nil, err
+		return err
 	}
 	derive(session, master, salt, labelRTCPKey)
 	if c.rtcp, err = p.seal(session); err != nil {
-		return nil, err
+		return err
 	}
 	derive(c.rtpSalt[:], master, salt, labelRTPSalt)
 	derive(c.rtcpSalt[:], master, salt, labelRTCPSalt)
-	return c, nil
+	return nil
 }
 
 // setNonce makes the 12-octet IV of RFC 7714 sections 8.1 and 9.1: two zero

@@ -33,14 +33,34 @@ const (
 // Context protects packets of one direction, or unprotects them, never both.
 // It is for one goroutine at a time and allocates nothing per packet of an SSRC
 // that it knows.
+//
+// A relay of many calls finds little of one call in the processor's caches: what
+// a packet needs stands together.
 type Context struct {
 	profile *profile
-	cipher  transform // nil: erased
+	cipher  transform  // nil: erased
+	aead    aeadCipher // cipher, where the suite is an AEAD
 
-	sent     []sent     // sender: used indices of each SSRC
+	sent sources[sent]     // sender: used indices of each SSRC
+	seen sources[received] // receiver: SSRCs that verified in RTP
+
 	sentRTCP []sentRTCP // sender: the last SRTCP index of each SSRC
-	seen     []received // receiver: SSRCs that verified in RTP
-	seenRTCP []received // and in RTCP
+	seenRTCP []received // receiver: SSRCs that verified in RTCP
+}
+
+// sources is what is known of each SSRC. Most keys protect one, which needs no
+// allocation of its own.
+type sources[T any] struct {
+	all   []T
+	first [1]T
+}
+
+func (s *sources[T]) add(t T) *T {
+	if s.all == nil {
+		s.all = s.first[:0]
+	}
+	s.all = append(s.all, t)
+	return &s.all[len(s.all)-1]
 }
 
 // sentRTCP is the last SRTCP index that an SSRC used.
@@ -70,18 +90,20 @@ func NewContext(suite string, key, salt []byte) (*Context, error) {
 		return nil, fmt.Errorf("%w: %s takes %d and %d octets, not %d and %d",
 			ErrKeyLength, p.Name, p.KeyLen, p.SaltLen, len(key), len(salt))
 	}
-	c, err := newTransform(p, key, salt)
-	if err != nil {
+	c := &Context{profile: p}
+	if err := c.newCipher(key, salt); err != nil {
 		return nil, fmt.Errorf("srtp: %w", err)
 	}
-	return &Context{profile: p, cipher: c}, nil
+	return c, nil
 }
 
-func newTransform(p *profile, key, salt []byte) (transform, error) {
-	if p.seal != nil {
-		return newAEAD(p, key, salt)
+func (c *Context) newCipher(key, salt []byte) (err error) {
+	if c.profile.seal == nil {
+		c.cipher, err = newCounter(c.profile, key, salt)
+		return err
 	}
-	return newCounter(p, key, salt)
+	c.cipher = &c.aead
+	return c.aead.init(c.profile, key, salt)
 }
 
 // Erase forgets the keys; every later call gives ErrErased. The master key was
@@ -89,6 +111,17 @@ func newTransform(p *profile, key, salt []byte) (transform, error) {
 // garbage collector, which reuses it.
 func (c *Context) Erase() {
 	*c = Context{profile: c.profile}
+}
+
+// Fetch reads what the next packet will need, and gives something made of it that
+// says nothing of keys. A relay of many calls does so for some packets before it
+// works on the first.
+func (c *Context) Fetch() uint64 {
+	n := c.sent.first[0].highest + c.seen.first[0].highest
+	if c.aead.rtp != nil {
+		n += uint64(c.aead.rtp.NonceSize())
+	}
+	return n
 }
 
 // Protect encrypts and authenticates an RTP packet (RFC 3711 section 3.1) into
@@ -137,16 +170,15 @@ func headerLen(pkt []byte) (n int, ok bool) {
 
 // claim marks the packet's index as used, and returns it.
 func (c *Context) claim(ssrc uint32, seq uint16) (uint64, error) {
-	for i := range c.sent {
-		if c.sent[i].ssrc == ssrc {
-			return c.sent[i].claim(seq)
+	for i := range c.sent.all {
+		if s := &c.sent.all[i]; s.ssrc == ssrc {
+			return s.claim(seq)
 		}
 	}
-	if len(c.sent) == maxSources {
+	if len(c.sent.all) == maxSources {
 		return 0, ErrSources
 	}
-	c.sent = append(c.sent, sent{})
-	c.sent[len(c.sent)-1].start(ssrc, seq)
+	c.sent.add(sent{}).start(ssrc, seq)
 	return uint64(seq), nil
 }
 
@@ -163,7 +195,7 @@ func (c *Context) Unprotect(dst, pkt []byte) ([]byte, error) {
 		return nil, ErrMalformed
 	}
 	ssrc, seq := binary.BigEndian.Uint32(pkt[8:]), binary.BigEndian.Uint16(pkt[2:])
-	r := find(c.seen, ssrc)
+	r := find(c.seen.all, ssrc)
 	if r == nil {
 		return c.unprotectFirst(dst, pkt, header, ssrc, seq)
 	}
@@ -186,7 +218,7 @@ func (c *Context) Unprotect(dst, pkt []byte) ([]byte, error) {
 // on, so that they can pass 65535 before the first packet arrives here, and
 // without this the stream would stay unreadable.
 func (c *Context) unprotectFirst(dst, pkt []byte, header int, ssrc uint32, seq uint16) ([]byte, error) {
-	if len(c.seen) == maxSources {
+	if len(c.seen.all) == maxSources {
 		return nil, ErrSources
 	}
 	index := uint64(seq)
@@ -198,7 +230,7 @@ func (c *Context) unprotectFirst(dst, pkt []byte, header int, ssrc uint32, seq u
 	if !ok {
 		return nil, ErrAuth
 	}
-	c.seen = append(c.seen, received{ssrc: ssrc, highest: index, window: [4]uint64{1}})
+	c.seen.add(received{ssrc: ssrc, highest: index, window: [4]uint64{1}})
 	return out, nil
 }
 

@@ -195,7 +195,7 @@ func TestIndexIsUsedOnce(t *testing.T) {
 					t.Fatalf("%s (%d): receiver says %v", step.name, step.seq, err)
 				}
 			}
-			window = send.sent[0].window
+			window = send.sent.all[0].window
 		}
 		if window[0]&1 == 0 {
 			t.Error("highest index is not marked as used")
@@ -304,8 +304,8 @@ func TestWrapBeforeFirstPacket(t *testing.T) {
 			binary.BigEndian.PutUint32(forged[8:], 1000+ssrc)
 			recv.Unprotect(nil, forged)
 		}
-		if len(recv.seen) != 1 {
-			t.Errorf("strangers made it keep %d states", len(recv.seen))
+		if len(recv.seen.all) != 1 {
+			t.Errorf("strangers made it keep %d states", len(recv.seen.all))
 		}
 	})
 }
