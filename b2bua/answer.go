@@ -208,9 +208,25 @@ func (c *Call) stands() {
 	c.p.proved(c, c.a)
 	c.stood = time.Now()
 	c.packDescriptions()
+	c.forgetSetUp()
 	c.changed(Established)
+	c.settle(c.a)
+	c.settle(c.b)
 	c.renewMoved()
 }
+
+// forgetSetUp lets go of what only led here: the INVITE but for who is who in it, and
+// the search for somebody who answers.
+func (c *Call) forgetSetUp() {
+	c.invite = c.invite.Kept(setUpOnly)
+	c.hops, c.phones, c.routes, c.best, c.detours = nil, nil, nil, nil, nil
+	c.b.way = nil
+}
+
+// setUpOnly are the fields of an INVITE that nobody asks for once the call stands: they
+// are about the INVITE and its hop, not about its caller.
+var setUpOnly = []string{"Via", "Route", "Record-Route", "Max-Forwards", "CSeq", "Contact", "Content-Type", "Allow", "Accept",
+	"Supported", "Require", "Proxy-Require", "Session-Expires", "Min-SE", "Expires", "Authorization", "Proxy-Authorization", "DH-Init"}
 
 // packDescriptions makes small what both far ends said: most calls never look at
 // it again.

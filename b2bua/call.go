@@ -33,7 +33,7 @@ const (
 const noAnswer = 3 * time.Minute
 
 // Call is one call: the A leg, on which the INVITE came, and the B leg, on
-// which it goes on. All fields but view belong to its queue.
+// which it goes on. All fields but seen and last belong to its queue.
 type Call struct {
 	p       *Proxy
 	id      string
@@ -85,7 +85,7 @@ type Call struct {
 	ringing  *time.Timer     // noAnswer
 	patience *time.Timer     // for an ACK with dh-fin
 	led      *led            // somebody has led the call on; nil: nobody has
-	detours  detours         // where redirections lead
+	detours  *detours        // where redirections lead
 	leading  *transfer       // a transfer of one of its parties is under way
 	sits     [2]*sip.Address // who came to the A and the B leg by a transfer; nil: who it was from the start
 	asked    int             // transfers that were asked for
@@ -93,10 +93,10 @@ type Call struct {
 	leaver   *Leg            // on which it came
 	parting  *time.Timer     // for its answer, or for one with the password that the far end has asked for
 
-	noted noted // for note
+	noted State // for note
 
-	view atomic.Pointer[View]
-	live atomic.Pointer[[]*media.Session] // for the counters of a view
+	seen atomic.Pointer[seen]
+	last atomic.Pointer[View] // once the call has ended
 }
 
 // Leg is one side of a call: its dialog, the address of its media and, on the
@@ -108,10 +108,8 @@ type Leg struct {
 	peer   string // the listed peer's name, or ""
 	end    media.End
 	dialog *sip.Dialog
-	flow   sip.Flow // where its INVITE went
-	uri    sip.URI  // the Request-URI of its INVITE
-	routes []string // Route set of its INVITE
-	remote string   // signalling address, for views
+	*way          // of its INVITE; nil where none was sent, and once the call stands
+	remote string // signalling address, for views
 
 	proved       bool       // the INVITE answers a challenge
 	dialled      bool       // this side has called it
@@ -142,7 +140,14 @@ type Leg struct {
 	move      legMove
 	rekey     rekeying
 	session   sessionTimer
-	noted     noted // for note
+	noted     KeyState // for note
+}
+
+// way is where an INVITE goes.
+type way struct {
+	flow   sip.Flow
+	uri    sip.URI  // its Request-URI
+	routes []string // its Route set
 }
 
 func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.Target, forwards int) *Call {
@@ -159,7 +164,7 @@ func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.
 
 // newLeg makes a candidate for the B leg.
 func (c *Call) newLeg() *Leg {
-	return &Leg{call: c, side: policy.Side(c.target.Side), peer: c.target.Peer, end: media.B, dialled: true, open: c.target.Transfer}
+	return &Leg{call: c, way: &way{}, side: policy.Side(c.target.Side), peer: c.target.Peer, end: media.B, dialled: true, open: c.target.Transfer}
 }
 
 func (c *Call) other(l *Leg) *Leg {
@@ -238,33 +243,4 @@ func (c *Call) resolved(hops []route.Hop, err error) {
 	}
 	c.hops = c.p.registeredFirst(c.target.Peer, hops)
 	c.dialNext()
-}
-
-// View returns the call as people and programs see it, with counters of now.
-// It may be called from any goroutine.
-func (c *Call) View() View {
-	v := *c.view.Load()
-	v.Legs = append([]LegView(nil), v.Legs...)
-	sessions := c.live.Load()
-	if sessions == nil {
-		return v
-	}
-	for i, s := range *sessions {
-		stats := s.Stats()
-		for end := range v.Legs {
-			st, leg := stats[end], &v.Legs[end]
-			if i == 0 {
-				rtp, _ := s.Local(media.End(end))
-				leg.Media = rtp.String()
-			}
-			leg.PacketsIn += st.PacketsIn
-			leg.PacketsOut += st.PacketsOut
-			leg.Bytes += st.BytesIn + st.BytesOut
-			leg.Lost += st.Lost
-			leg.DroppedAuth += st.DroppedAuth
-			leg.DroppedReplay += st.DroppedReplay
-			leg.DroppedSource += st.DroppedSource
-		}
-	}
-	return v
 }

@@ -4,15 +4,7 @@ package b2bua
 // Call-ID (RFC 3261 section 8.1.1.4). So whoever is called by the proxy can ask
 // about the call.
 func (p *Proxy) CallWith(callID string) (View, bool) {
-	p.mu.Lock()
-	var found *Call
-	for _, c := range p.calls {
-		if ids := c.view.Load().callIDs; ids[0] == callID || ids[1] == callID {
-			found = c
-			break
-		}
-	}
-	p.mu.Unlock()
+	found := p.withDialog(callID)
 	if found == nil || callID == "" {
 		return View{}, false
 	}

@@ -315,8 +315,19 @@ func (c *Call) tick(l *Leg, x *keyexchange.Exchange) {
 			}
 		}
 	}
-	if !next.IsZero() {
+	l.ticker = nil
+	if next.IsZero() {
+		c.settle(l)
+	} else {
 		l.ticker = time.AfterFunc(next.Sub(now), func() { c.queue.Post(func() { c.tick(l, x) }) })
+	}
+}
+
+// settle lets go of what a leg's exchange is not asked for any more, once the call
+// stands and its keys are confirmed.
+func (c *Call) settle(l *Leg) {
+	if c.state == Established && l.ticker == nil && l.exchange != nil {
+		l.exchange.Settled()
 	}
 }
 

@@ -32,7 +32,10 @@ type detour struct {
 
 // redirected takes a 3xx. True means that another address is being called.
 func (c *Call) redirected(l *Leg, res *sip.Message) bool {
-	d := &c.detours
+	if c.detours == nil {
+		c.detours = &detours{}
+	}
+	d := c.detours
 	if c.urgent || d.turns >= maxTurns {
 		return false
 	}
@@ -70,7 +73,7 @@ func (c *Call) redirected(l *Leg, res *sip.Message) bool {
 // detour calls the next address that redirections have named and that the call
 // may reach; false where none is left.
 func (c *Call) detour() bool {
-	for d := &c.detours; len(d.left) > 0 && c.forwards > 0; {
+	for d := c.detours; d != nil && len(d.left) > 0 && c.forwards > 0; {
 		next := d.left[0]
 		d.left = d.left[1:]
 		if aor := next.uri.AOR(); slices.Contains(d.tried, aor) {

@@ -177,8 +177,7 @@ func (c *Call) finish(why string, fields ...sip.Field) {
 	c.eraseExchange(c.a)
 	c.eraseExchange(c.b)
 	c.note()
-	c.view.Store(&last)
-	c.live.Store(nil)
+	c.last.Store(&last)
 	if c.early == nil || !c.early.resp {
 		c.pickedUp() // nothing was shown
 	}

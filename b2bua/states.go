@@ -48,17 +48,11 @@ func keyMoves(from KeyState) []KeyState {
 	return nil
 }
 
-// noted is what a call and its legs were last seen to be.
-type noted struct {
-	state State
-	keys  KeyState // of a leg
-}
-
 // keys says where the leg's exchange stands.
 func (l *Leg) keys() KeyState {
 	switch {
 	case l.exchange == nil:
-		was := l.noted.keys
+		was := l.noted
 		if was == KeysAgreed || was == KeysConfirmed || was == KeysErased || was == KeysOffered && l.call.state == Ended {
 			return KeysErased
 		}
@@ -75,18 +69,18 @@ func (l *Leg) keys() KeyState {
 // that they do not have is a mistake in this package: it is logged, and each test
 // of whole calls fails for it.
 func (c *Call) note() {
-	if was := c.noted.state; was != c.state {
+	if was := c.noted; was != c.state {
 		if was != "" && !slices.Contains(callMoves(was), c.state) {
 			c.p.log.Error("internal error: a call may not change like this", "call", c.id, "from", was, "to", c.state)
 		}
-		c.noted.state = c.state
+		c.noted = c.state
 	}
 	for _, l := range []*Leg{c.a, c.b} {
-		if was, is := l.noted.keys, l.keys(); was != is {
+		if was, is := l.noted, l.keys(); was != is {
 			if was != "" && !slices.Contains(keyMoves(was), is) {
 				c.p.log.Error("internal error: a leg's keys may not change like this", "call", c.id, "side", l.side, "from", was, "to", is)
 			}
-			l.noted.keys = is
+			l.noted = is
 		}
 	}
 }

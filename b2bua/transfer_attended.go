@@ -11,7 +11,7 @@ func (p *Proxy) withDialog(callID string) *Call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.calls {
-		if ids := c.view.Load().callIDs; ids[0] == callID || ids[1] == callID {
+		if c.hasDialog(callID) {
 			return c
 		}
 	}

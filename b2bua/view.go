@@ -27,8 +27,6 @@ type View struct {
 	Started    time.Time `json:"started"`             // when the INVITE came
 	Legs       []LegView `json:"legs"`                // the A leg, then the B leg
 	Continues  string    `json:"continues,omitempty"` // the call that a transfer has ended for this one
-
-	callIDs [2]string // of the legs' dialogs, for CallWith
 }
 
 // LegView is one side of a call. Counters are packets and octets of RTP and

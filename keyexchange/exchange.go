@@ -3,6 +3,7 @@ package keyexchange
 import (
 	"crypto/ecdh"
 	"crypto/mlkem"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 )
@@ -21,13 +22,24 @@ const (
 // Exchange is one exchange of one dialog, in one role. Its methods are for one
 // goroutine at a time.
 type Exchange struct {
-	cfg       Config
-	initiator bool
-	stage     stage
-	err       error // why it is over
+	*handshake // nil: Settled
+	initiator  bool
+	stage      stage
+	err        error // why it is over
 
 	group group
 	suite Suite
+
+	prk, chain []byte
+	sas        [sasLen]byte
+	taken      [hashLen]byte // settled: hash of the peer's share as sent
+
+	confirmation confirmation
+}
+
+// handshake is what an exchange needs until the dialog stands.
+type handshake struct {
+	cfg Config
 
 	init, resp, fin       string   // values as sent
 	besideResp, besideFin []string // dh-sig values as sent
@@ -37,13 +49,9 @@ type Exchange struct {
 	kem     *mlkem.DecapsulationKey768 // responder of a hybrid group, until dh-fin
 	commit  [hashLen]byte              // responder: of the chosen group
 
-	c          [chainLen]byte // chain key of the exchange before, or zero
-	z, p       []byte         // until the keys are bound
-	t1, t2     [hashLen]byte
-	prk, chain []byte
-	sas        [sasLen]byte
-
-	confirmation confirmation
+	c      [chainLen]byte // chain key of the exchange before, or zero
+	z, p   []byte         // until the keys are bound
+	t1, t2 [hashLen]byte
 }
 
 func newExchange(cfg Config, chain []byte) (*Exchange, error) {
@@ -54,7 +62,7 @@ func newExchange(cfg Config, chain []byte) (*Exchange, error) {
 		return nil, fmt.Errorf("keyexchange: a chain key has %d octets, this one %d", chainLen, len(chain))
 	}
 	cfg.Groups, cfg.Suites = slices.Clone(cfg.Groups), slices.Clone(cfg.Suites)
-	x := &Exchange{cfg: cfg}
+	x := &Exchange{handshake: &handshake{cfg: cfg}}
 	copy(x.c[:], chain)
 	return x, nil
 }
@@ -146,6 +154,9 @@ func (x *Exchange) SetSignatures(own []string) error {
 // PeerSignatures gives the dh-sig values that stood beside the peer's share
 // when it was taken: well formed, bound into the keys, and not checked.
 func (x *Exchange) PeerSignatures() []string {
+	if x.handshake == nil {
+		return nil
+	}
 	if x.initiator {
 		return slices.Clone(x.besideResp)
 	}
@@ -153,7 +164,7 @@ func (x *Exchange) PeerSignatures() []string {
 }
 
 // Init is the value of the dh-init.
-func (x *Exchange) Init() string { return x.init }
+func (x *Exchange) Init() string { return x.handshakeOf().init }
 
 // Initiator says which role this end has.
 func (x *Exchange) Initiator() bool { return x.initiator }
@@ -165,10 +176,45 @@ func (x *Exchange) Group() string { return x.group.name }
 func (x *Exchange) Suite() Suite { return x.suite }
 
 // T1 is the transcript that the responder signs, zero before dh-resp.
-func (x *Exchange) T1() [32]byte { return x.t1 }
+func (x *Exchange) T1() [32]byte { return x.handshakeOf().t1 }
 
 // T2 is the transcript that the initiator signs, zero before dh-fin.
-func (x *Exchange) T2() [32]byte { return x.t2 }
+func (x *Exchange) T2() [32]byte { return x.handshakeOf().t2 }
+
+func (x *Exchange) handshakeOf() *handshake {
+	if x.handshake == nil {
+		return &handshake{}
+	}
+	return x.handshake
+}
+
+// Settled says that the dialog stands: nothing is signed, checked or answered any
+// more. A call may last for hours, so from now on the exchange keeps of what was sent
+// and taken only what tells a repetition from another share. Before it is confirmed
+// it does nothing. After it, Init, T1, T2 and PeerSignatures are zero.
+func (x *Exchange) Settled() {
+	if x.handshake == nil || x.stage != stageKeyed || !x.confirmation.confirmed {
+		return
+	}
+	share := x.resp
+	if !x.initiator {
+		share = x.fin
+	}
+	x.taken, x.handshake = sha256.Sum256([]byte(share)), nil
+}
+
+// repeats judges a share that comes when the exchange is settled.
+func (x *Exchange) repeats(attribute string, a Attrs) error {
+	switch {
+	case x.stage == stageOver:
+		return x.err
+	case !a.Present:
+		return ErrAbsent
+	case sha256.Sum256([]byte(a.Value)) != x.taken:
+		return x.fail(attribute, "it is not the one that was taken before")
+	}
+	return nil
+}
 
 // Keys gives the SRTP keys of the m= line with index m, 0 to 255; m= lines on
 // one transport use the first one's. The slices are the caller's own.
@@ -235,9 +281,15 @@ func (x *Exchange) end(why error) {
 	if x.stage != stageOver {
 		x.stage, x.err = stageOver, why
 	}
-	for _, secret := range [][]byte{x.c[:], x.z, x.p, x.prk, x.chain, x.sas[:]} {
+	for _, secret := range [][]byte{x.prk, x.chain, x.sas[:]} {
 		clear(secret)
 	}
-	x.z, x.p, x.prk, x.chain = nil, nil, nil, nil
-	x.offered, x.key, x.kem = nil, nil, nil
+	x.prk, x.chain = nil, nil
+	if h := x.handshake; h != nil {
+		for _, secret := range [][]byte{h.c[:], h.z, h.p} {
+			clear(secret)
+		}
+		h.z, h.p = nil, nil
+		h.offered, h.key, h.kem = nil, nil, nil
+	}
 }

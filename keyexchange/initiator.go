@@ -46,11 +46,14 @@ func NewInitiator(cfg Config, chain []byte) (*Exchange, error) {
 // again, as a retransmission has them, give the same dh-fin, and the
 // signatures beside them are not read again; any other dh-resp is a *Failure.
 // Answers of other dialogs (a forked INVITE) must not be given to this
-// exchange. Without an attribute the error is ErrAbsent and nothing changes.
+// exchange. Without an attribute the error is ErrAbsent and nothing changes. Of a
+// Settled exchange dh-fin is not known any more.
 func (x *Exchange) TakeResp(a Attrs) (fin string, err error) {
 	switch {
 	case !x.initiator:
 		return "", ErrNoKeys
+	case x.handshake == nil:
+		return "", x.repeats("dh-resp", a)
 	case x.stage == stageOver:
 		return "", x.err
 	case !a.Present:

@@ -84,6 +84,8 @@ func (x *Exchange) TakeFin(a Attrs) error {
 	switch {
 	case x.initiator:
 		return ErrNoKeys
+	case x.handshake == nil:
+		return x.repeats("dh-fin", a)
 	case x.stage == stageOver:
 		return x.err
 	case !a.Present:

@@ -326,13 +326,16 @@ func TestHeldCallKeepsNothingToRepeat(t *testing.T) {
 		u := newUser()
 		carol, to := w.standing(u)
 		u.do(func() {
-			if initial := u.dialog.initial; initial.last == nil || initial.linger == nil {
-				t.Error("the answer is not kept while it may be asked for: the test sees nothing")
+			switch initial := u.dialog.initial; {
+			case initial == nil || initial.linger == nil:
+				t.Error("the transaction is not kept while repetitions may come: the test sees nothing")
+			case initial.last != nil || initial.resend != nil || initial.timeout != nil || len(initial.Request.Body) > 0:
+				t.Error("behind the ACK the answer or the INVITE is still kept")
 			}
 		})
 		time.Sleep(64*T1 + T4 + 1)
 		u.do(func() {
-			if u.dialog.initial != nil || len(u.dialog.servers) != 0 {
+			if u.dialog.initial != nil || u.dialog.beginning != nil || len(u.dialog.servers) != 0 {
 				t.Error("its INVITE is still kept")
 			}
 		})

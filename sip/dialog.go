@@ -46,11 +46,10 @@ type Dialog struct {
 	user        User
 	callID      string
 	name        string    // TLS: whom the peer must prove to be wherever it is dialled
-	local       Address   // with tag
+	local       party     // this side
 	home        *Listener // where the far end reaches this side
 	contactUser string
 
-	localTag  string
 	localSeq  uint32
 	remoteSeq uint32
 	peer      peer
@@ -58,19 +57,25 @@ type Dialog struct {
 	confirmed bool // a 2xx was sent or taken
 	ended     bool // BYE sent or seen, refused or cancelled
 
-	initial   *ServerTx // callee: the INVITE; nil once the call stands and nothing of it is repeated
-	invite    *clientTx // caller: the same
-	ackFields []Field   // of each ACK of the initial INVITE
 	cancelled bool
-	cancelDue bool   // CANCEL waits for the first provisional response
-	byeDue    func() // callee: a BYE that waits for the ACK
-	replaced  bool   // the Call-ID belongs to a newer INVITE
-	clients   []*clientTx
-	servers   []*ServerTx
-	prove     Prover
+	cancelDue bool // CANCEL waits for the first provisional response
+	replaced  bool // the Call-ID belongs to a newer INVITE
 
-	provisionals provisionals // callee
+	initial    *ServerTx // callee: the INVITE; nil once the call stands and nothing of it is repeated
+	invite     *clientTx // caller: the same
+	*beginning           // likewise
+	byeDue     func()    // callee: a BYE that waits for the ACK
+	clients    []*clientTx
+	servers    []*ServerTx
+	prove      Prover
+}
+
+// beginning is what a dialog keeps for its initial INVITE alone. A call may stand for
+// hours, and nobody asks for it any more.
+type beginning struct {
+	ackFields    []Field      // caller: of each ACK of the INVITE
 	earlies      []*early     // caller, until the answer
+	provisionals provisionals // callee
 }
 
 // Prover answers the question for a password (401 or 407) that a request of a
@@ -89,16 +94,6 @@ func (d *Dialog) proof(req, res *Message) (Field, bool) {
 		return Field{}, false
 	}
 	return d.prove(req, res)
-}
-
-// peer is the far end of a dialog: what a request to it needs.
-type peer struct {
-	address Address // with tag
-	target  URI
-	routes  []string
-	flow    Flow // where it was last heard from
-
-	translated bool // its target is an address behind a NAT
 }
 
 type sentAck struct {
@@ -126,9 +121,9 @@ type Dial struct {
 // Dial sends an INVITE with a new Call-ID. It must be called on the queue.
 func (s *Stack) Dial(o Dial) (*Dialog, error) {
 	d := &Dialog{place: place{s, o.Queue}, user: o.User, name: o.Flow.name, callID: newToken() + newToken(), caller: true,
-		localTag: newToken(), localSeq: 1, ackFields: o.AckFields, home: o.Flow.listener, contactUser: o.ContactUser}
-	d.local = o.From.WithTag(d.localTag)
-	d.peer = peer{address: o.To.WithTag(""), target: o.URI, routes: o.Routes, flow: o.Flow}
+		localSeq: 1, beginning: &beginning{ackFields: o.AckFields}, home: o.Flow.listener, contactUser: o.ContactUser}
+	d.local = partyOf(o.From.WithTag(newToken()))
+	d.peer = peer{party: partyOf(o.To.WithTag("")), target: o.URI, routes: o.Routes, flow: o.Flow}
 	if !s.register(d) {
 		return nil, ErrTransport
 	}
@@ -148,11 +143,11 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 // the Call-ID was faster; that one's retransmission needs no answer.
 func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
 	from, to := in.From(), in.To()
-	d := &Dialog{place: place{in.stack, queue}, user: user, callID: in.CallID(), localTag: newToken(),
+	d := &Dialog{place: place{in.stack, queue}, user: user, callID: in.CallID(), beginning: &beginning{},
 		home: in.Flow.listener, contactUser: contactUser}
-	d.local = to.WithTag(d.localTag)
+	d.local = partyOf(to.WithTag(newToken()))
 	d.remoteSeq, _, _ = in.CSeq()
-	d.peer = peer{address: from, target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow, translated: translated(in.Message, in.Flow)}
+	d.peer = peer{party: partyOf(from), target: contactOf(in.Message, from.URI), routes: in.Values("Record-Route"), flow: in.Flow, translated: translated(in.Message, in.Flow)}
 	if !in.stack.register(d) {
 		return nil
 	}
@@ -201,8 +196,8 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 		req.Add("Route", r)
 	}
 	req.Add("Max-Forwards", "70")
-	req.Add("From", d.local.String())
-	req.Add("To", p.address.String())
+	req.Add("From", d.local.text)
+	req.Add("To", p.text)
 	req.Add("Call-ID", d.callID)
 	req.Add("CSeq", cseq(seq, method))
 	if ua := d.stack.userAgent; ua != "" {
@@ -279,7 +274,7 @@ func (d *Dialog) receiveAck(flow Flow, m *Message, branch string) {
 			t.ackNon2xx()
 			return
 		}
-		if t.state == txAccepted && m.To().Tag() == d.localTag && m.From().Tag() == d.peer.address.Tag() {
+		if t.state == txAccepted && m.To().Tag() == d.local.tag && m.From().Tag() == d.peer.tag {
 			if t.ack2xx() {
 				d.peer.flow = flow
 				if t == d.initial && d.sendDueBye() {
@@ -287,6 +282,9 @@ func (d *Dialog) receiveAck(flow Flow, m *Message, branch string) {
 				}
 				if !d.ended {
 					d.user.OnAck(m, t)
+				}
+				if t == d.initial {
+					t.Request = t.Request.stub()
 				}
 			}
 			return
@@ -299,7 +297,7 @@ func (d *Dialog) receiveCancel(flow Flow, m *Message, branch string) {
 	for _, t := range d.servers {
 		if t.invite() && t.branch == branch {
 			via, _ := ParseVia(m.Values("Via")[0])
-			res := NewResponse(m, 200, "", d.localTag)
+			res := NewResponse(m, 200, "", d.local.tag)
 			d.stack.stampServer(res)
 			flow.respondTo(via).send(res.Bytes(), nil)
 			if !t.Final() {
@@ -330,7 +328,7 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 	case to == "":
 		d.receiveOutside(in)
 		return
-	case to != d.localTag, from == nil:
+	case to != d.local.tag, from == nil:
 		in.Reply(481, "")
 		return
 	case d.ended && d.confirmed && m.Method == "BYE":
@@ -399,7 +397,7 @@ func (d *Dialog) receiveOutside(in *Incoming) {
 	switch {
 	case in.Method != "INVITE":
 		d.stack.hand(in)
-	case !d.caller && !d.confirmed && d.ended && (seq != d.initial.seq || in.From().Tag() != d.peer.address.Tag()):
+	case !d.caller && !d.confirmed && d.ended && (seq != d.initial.seq || in.From().Tag() != d.peer.tag):
 		// We refused the INVITE and the caller tries again with what the refusal
 		// asked for, under the same Call-ID (RFC 3261 section 8.1.3.5).
 		d.discard()
@@ -466,7 +464,7 @@ func (d *Dialog) retire() {
 func (d *Dialog) dropClient(t *clientTx) {
 	d.clients = slices.DeleteFunc(d.clients, func(x *clientTx) bool { return x == t })
 	if t == d.invite && d.confirmed {
-		d.invite = nil // a call may stand for hours, and nothing asks for its INVITE any more
+		d.invite, d.beginning = nil, nil
 	}
 	d.retire()
 }
@@ -474,7 +472,7 @@ func (d *Dialog) dropClient(t *clientTx) {
 func (d *Dialog) dropServer(t *ServerTx) {
 	d.servers = slices.DeleteFunc(d.servers, func(x *ServerTx) bool { return x == t })
 	if t == d.initial && d.confirmed {
-		d.initial = nil
+		d.initial, d.beginning = nil, nil
 	}
 	d.retire()
 }

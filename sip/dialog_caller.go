@@ -43,12 +43,12 @@ func (d *Dialog) onInitial2xx(res *Message) {
 	tag := res.To().Tag()
 	if a := d.invite.ackTo(tag); a != nil {
 		a.flow.send(a.wire, nil)
-		if !d.ended && tag == d.peer.address.Tag() {
+		if !d.ended && tag == d.peer.tag {
 			d.user.OnAnswerRepeated(res)
 		}
 		return
 	}
-	if d.confirmed && d.peer.address.Tag() == tag {
+	if d.confirmed && d.peer.tag == tag {
 		return // a repetition before the user gave the ACK
 	}
 	p := peerOf(res, d.peer)
@@ -72,7 +72,7 @@ func (d *Dialog) onInitial2xx(res *Message) {
 
 func peerOf(res *Message, old peer) peer {
 	p := old
-	p.address = res.To()
+	p.party = partyOf(res.To())
 	p.target = contactOf(res, old.target)
 	p.routes = nil
 	rr := res.Values("Record-Route")
@@ -108,7 +108,7 @@ func (d *Dialog) ack(t *clientTx, p *peer, contentType string, body []byte, fiel
 	ack.Fields = append(ack.Fields, fields...)
 	ack.SetBody(contentType, body)
 	wire := ack.Bytes()
-	t.acks = append(t.acks, sentAck{p.address.Tag(), wire, flow})
+	t.acks = append(t.acks, sentAck{p.tag, wire, flow})
 	if tcp, ok := flow.large(wire); ok {
 		d.ackLarge(t, len(t.acks)-1, ack, tcp)
 		return
@@ -124,7 +124,7 @@ func (d *Dialog) Ack(res *Message, contentType string, body []byte, fields ...Fi
 		if n, _, _ := t.req.CSeq(); !t.invite() || n != seq {
 			continue
 		}
-		if a := t.ackTo(d.peer.address.Tag()); a != nil {
+		if a := t.ackTo(d.peer.tag); a != nil {
 			a.flow.send(a.wire, nil)
 		} else {
 			d.ack(t, &d.peer, contentType, body, fields)

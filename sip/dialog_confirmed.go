@@ -39,7 +39,7 @@ func (d *Dialog) do(proved bool, method, contentType string, body []byte, handle
 		}
 		accepted := res != nil && res.Status >= 200 && res.Status < 300
 		if accepted && method == "INVITE" {
-			if a := t.ackTo(d.peer.address.Tag()); a != nil {
+			if a := t.ackTo(d.peer.tag); a != nil {
 				a.flow.send(a.wire, nil)
 				return
 			}
@@ -95,7 +95,7 @@ func (d *Dialog) Bye(done func(), fields ...Field) {
 		})
 	}
 	for _, t := range d.clients {
-		if t.invite() && t.state == txAccepted && t.ackTo(d.peer.address.Tag()) == nil {
+		if t.invite() && t.state == txAccepted && t.ackTo(d.peer.tag) == nil {
 			d.ack(t, &d.peer, "", nil, nil)
 		}
 	}
@@ -156,7 +156,7 @@ func (d *Dialog) AnswerTo(t *ServerTx, contentType string, body []byte, fields .
 }
 
 func (d *Dialog) answer(t *ServerTx, status int, reason, contentType string, body []byte, fields []Field) *Message {
-	res := NewResponse(t.Request, status, reason, d.localTag)
+	res := NewResponse(t.Request, status, reason, d.local.tag)
 	res.Add("Contact", "<"+d.contact().String()+">")
 	res.addAll(fields)
 	res.SetBody(contentType, body)

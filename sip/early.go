@@ -33,8 +33,11 @@ func (d *Dialog) Reliable(res *Message) bool {
 }
 
 func (d *Dialog) earlyOf(tag string) *early {
+	if d.beginning == nil {
+		return nil
+	}
 	for _, e := range d.earlies {
-		if e.address.Tag() == tag {
+		if e.tag == tag {
 			return e
 		}
 	}
@@ -100,7 +103,7 @@ func (d *Dialog) Prack(res *Message, contentType string, body []byte, handle fun
 func (d *Dialog) sender(m *Message) (*peer, *uint32) {
 	tag := m.From().Tag()
 	if !d.caller || d.confirmed {
-		if tag != d.peer.address.Tag() {
+		if tag != d.peer.tag {
 			return nil, nil
 		}
 		return &d.peer, &d.remoteSeq

@@ -59,8 +59,11 @@ func allows100rel(invite *Message) bool {
 // provisional response or too many wait: then it is not sent. The caller must be
 // one that [Dialog.Takes100rel].
 func (d *Dialog) ProvisionReliably(status int, reason, contentType string, body []byte, done func(prack *ServerTx), fields ...Field) bool {
+	if d.initial == nil || d.initial.Final() {
+		return false
+	}
 	s := &d.provisionals
-	if d.initial == nil || d.initial.Final() || s.answer != nil || len(s.waiting) >= maxProvisionals {
+	if s.answer != nil || len(s.waiting) >= maxProvisionals {
 		return false
 	}
 	p := &provisional{res: d.answer(d.initial, status, reason, contentType, body, append([]Field{{"Require", option100rel}}, fields...)), done: done}
@@ -107,8 +110,11 @@ func (d *Dialog) repeatProvisional(p *provisional, wait time.Duration) {
 // acknowledged returns the response that a PRACK acknowledges and ends its
 // repetition; nil where none waits for it.
 func (d *Dialog) acknowledged(prack *Message) *provisional {
+	if d.initial == nil {
+		return nil
+	}
 	p := d.provisionals.pending
-	if p == nil || d.initial == nil || prack.Get("RAck") == "" {
+	if p == nil || prack.Get("RAck") == "" {
 		return nil
 	}
 	rseq, seq, method, ok := parseRAck(prack.Get("RAck"))
@@ -159,6 +165,9 @@ func (d *Dialog) waitsForPrack(answer func()) bool {
 // dropProvisionals ends what waits for a PRACK or behind one. The last response
 // stays known for a PRACK that crosses the final response.
 func (d *Dialog) dropProvisionals() {
+	if d.beginning == nil {
+		return
+	}
 	s := &d.provisionals
 	if p := s.pending; p != nil {
 		p.resend.stop()

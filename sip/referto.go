@@ -138,10 +138,10 @@ func (r Replaces) String() string {
 // Is says whether a dialog, of which this is one side, is the one that Replaces
 // names.
 func (d *Dialog) Is(r Replaces) bool {
-	return d.confirmed && d.callID == r.CallID && d.localTag == r.ToTag && d.peer.address.Tag() == r.FromTag
+	return d.confirmed && d.callID == r.CallID && d.local.tag == r.ToTag && d.peer.tag == r.FromTag
 }
 
 // Replaces is how the far end of a dialog names it to this side.
 func (d *Dialog) Replaces() Replaces {
-	return Replaces{CallID: d.callID, ToTag: d.peer.address.Tag(), FromTag: d.localTag}
+	return Replaces{CallID: d.callID, ToTag: d.peer.tag, FromTag: d.local.tag}
 }

@@ -36,8 +36,8 @@ func (d *Dialog) describe() string {
 		}
 	}
 	fmt.Fprintf(&b, "Call-ID %s", d.callID)
-	is(d.caller, "caller of "+d.peer.address.URI.String())
-	is(!d.caller, "callee of "+d.peer.address.URI.String())
+	is(d.caller, "caller of "+d.peer.text)
+	is(!d.caller, "callee of "+d.peer.text)
 	is(d.confirmed, "confirmed")
 	is(d.ended, "ended")
 	is(d.cancelled, "cancelled")

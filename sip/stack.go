@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -243,6 +244,33 @@ type Incoming struct {
 
 	stack     *Stack
 	malformed error
+}
+
+// Kept returns what is worth keeping of a request that was answered: without body and
+// the fields of these names, in one piece of memory.
+func (in *Incoming) Kept(without []string) *Incoming {
+	m := &Message{Method: in.Method, URI: in.URI}
+	size := 0
+	keep := func(f Field) bool {
+		return !slices.ContainsFunc(without, func(name string) bool { return strings.EqualFold(name, f.Name) })
+	}
+	count := 0
+	for _, f := range in.Fields {
+		if keep(f) {
+			count, size = count+1, size+len(f.Value)
+		}
+	}
+	var text strings.Builder
+	text.Grow(size)
+	m.Fields = make([]Field, 0, count)
+	for _, f := range in.Fields {
+		if keep(f) {
+			begin := text.Len()
+			text.WriteString(f.Value)
+			m.Add(f.Name, text.String()[begin:])
+		}
+	}
+	return &Incoming{Message: m, Flow: in.Flow, stack: in.stack}
 }
 
 // Malformed returns why the request is to be answered 400, or nil.

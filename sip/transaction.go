@@ -106,6 +106,20 @@ func (t *clientTx) startSmall() {
 	}
 }
 
+// stub returns what is asked for of an INVITE that was accepted: its number, and
+// whether it takes reliable provisional responses. The transaction stays for half a
+// minute more.
+func (m *Message) stub() *Message {
+	s := &Message{Method: m.Method}
+	for _, f := range m.Fields {
+		switch f.Name {
+		case "CSeq", "Supported", "Require":
+			s.Add(f.Name, f.Value)
+		}
+	}
+	return s
+}
+
 func (t *clientTx) invite() bool { return t.req.Method == "INVITE" }
 
 func (t *clientTx) send() {
@@ -175,6 +189,7 @@ func (t *clientTx) receive(res *Message) {
 		case txCalling, txProceeding:
 			t.state = txAccepted
 			t.stopTimers()
+			t.wire, t.req = nil, t.req.stub()      // it is not sent again
 			t.linger = t.after(64*T1, t.terminate) // timer M
 			t.handle(res, nil)
 		case txAccepted, txCompleted: // another fork's, also behind a refusal
@@ -234,6 +249,7 @@ func (t *clientTx) ackFor(res *Message) []byte {
 func (t *clientTx) stopTimers() {
 	t.resend.stop()
 	t.timeout.stop()
+	t.resend, t.timeout = nil, nil
 }
 
 func (t *clientTx) terminate() {
@@ -273,7 +289,7 @@ type ServerTx struct {
 }
 
 func (d *Dialog) newServerTx(flow Flow, req *Message) *ServerTx {
-	t := d.place.newServerTx(flow, req, d.localTag)
+	t := d.place.newServerTx(flow, req, d.local.tag)
 	t.drop = d.dropServer
 	t.missing = func() {
 		switch {
@@ -401,6 +417,7 @@ func (t *ServerTx) settle() {
 	t.acked = true
 	t.resend.stop()
 	t.timeout.stop()
+	t.last, t.resend, t.timeout = nil, nil, nil // RFC 6026 section 7.1: a repetition is absorbed
 }
 
 func (t *ServerTx) terminate() {

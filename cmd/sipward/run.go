@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -53,7 +52,6 @@ says otherwise.`,
 			}
 			ctx, stop := untilSignal(cmd.Context(), os.Exit)
 			defer stop()
-			keepSmall()
 			// Whoever reads the output may go away; the calls stay.
 			signal.Ignore(syscall.SIGPIPE)
 			return run(ctx, cfg, cmd.OutOrStdout(), newLog(cfg.Log, cmd.ErrOrStderr()))
@@ -85,15 +83,6 @@ func run(ctx context.Context, cfg *configs.Config, out io.Writer, log *slog.Logg
 	}
 	log.Info("stopped")
 	return nil
-}
-
-// keepSmall has garbage collected four times as often as Go does by itself, unless
-// GOGC says how often. A standing call makes none; what stays then lies closer
-// together, three kilobytes less a call, and setting one up costs a fifth more CPU.
-func keepSmall() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(25)
-	}
 }
 
 // newLog makes the log that the configuration asks for.

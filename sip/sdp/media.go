@@ -38,8 +38,20 @@ func (m Media) PlainProto() string {
 	return "RTP/" + profile[1:]
 }
 
-// Media reads the m-lines, in order.
+// Media reads the m-lines, in order. What it returns must not be changed: the next
+// call returns the same, until the description is changed.
 func (s *Session) Media() []Media {
+	if s.packed != "" {
+		return s.readMedia()
+	}
+	if s.media == nil {
+		media := s.readMedia()
+		s.media = &media
+	}
+	return *s.media
+}
+
+func (s *Session) readMedia() []Media {
 	var (
 		media   []Media
 		session = Media{Direction: "sendrecv"} // what sections inherit

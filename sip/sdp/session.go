@@ -24,7 +24,8 @@ var (
 // at once; [Session.Clone] is cheap.
 type Session struct {
 	parsed []line
-	packed string // instead of parsed, where Pack was called
+	packed string   // instead of parsed, where Pack was called
+	media  *[]Media // what Media has read of it; nil: nothing yet
 }
 
 // Parse reads a description of at most [MaxSize] octets and [MaxMedia] m-lines.
@@ -67,7 +68,7 @@ func (s *Session) Bytes() []byte {
 
 // Clone is a copy that can be changed without changing s.
 func (s *Session) Clone() *Session {
-	return &Session{parsed: slices.Clone(s.parsed), packed: s.packed}
+	return &Session{parsed: slices.Clone(s.parsed), packed: s.packed, media: s.media}
 }
 
 // Pack makes a description small that is to be kept for a while: a third or
@@ -75,7 +76,7 @@ func (s *Session) Clone() *Session {
 // read anew each time; a change unpacks it.
 func (s *Session) Pack() {
 	if s != nil && s.packed == "" {
-		s.packed, s.parsed = string(s.Bytes()), nil
+		s.packed, s.parsed, s.media = string(s.Bytes()), nil, nil
 	}
 }
 
@@ -87,7 +88,7 @@ func (s *Session) lines() []line {
 	return s.parsed
 }
 
-func (s *Session) put(lines []line) { s.parsed, s.packed = lines, "" }
+func (s *Session) put(lines []line) { s.parsed, s.packed, s.media = lines, "", nil }
 
 // Attribute is one dh-* line: its name, the octets behind the first colon, and
 // whether it stood behind an m-line.

@@ -164,9 +164,6 @@ func (h *house) look() State {
 // Serve runs a house whose every line on in asks for its State. It writes JSON,
 // Ready first, and ends with in.
 func Serve(ctx context.Context, o HouseOptions, in io.Reader, out io.Writer, log *slog.Logger) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(25) // as sipward run does
-	}
 	if o.Profile != "" {
 		runtime.MemProfileRate = 16 << 10
 	}

@@ -59,10 +59,10 @@ func runCalls(ctx context.Context, args []string, out, log io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprint(out, "| calls held | set-up, CPU | calls a second and core | of them seen here | Go heap a call | memory a call | idle, CPU | wake-ups |\n|---|---|---|---|---|---|---|---|\n")
+		fmt.Fprint(out, "| calls held | set-up, CPU | with its probes | calls a second and core | of them seen here | Go heap a call | memory a call | idle, CPU | wake-ups |\n|---|---|---|---|---|---|---|---|---|\n")
 		for _, p := range points {
-			fmt.Fprintf(out, "| %d | %.0f µs | %.0f | %.0f | %.1f KB | %.1f KB | %.2f %% | %.0f/s |\n", p.Calls, float64(p.SetUp)/1e3,
-				float64(time.Second)/float64(p.SetUp), p.Second, float64(p.Heap)/1024, float64(p.All)/1024, 100*p.Idle.Seconds(), p.Wakeups)
+			fmt.Fprintf(out, "| %d | %.0f µs | %.0f µs | %.0f | %.0f | %.1f KB | %.1f KB | %.2f %% | %.0f/s |\n", p.Calls, float64(p.SetUp)/1e3,
+				float64(p.Whole)/1e3, float64(time.Second)/float64(p.Whole), p.Second, float64(p.Heap)/1024, float64(p.All)/1024, 100*p.Idle.Seconds(), p.Wakeups)
 		}
 	}
 	if *registrations < 1 {
