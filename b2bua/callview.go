@@ -38,7 +38,7 @@ func (c *Call) publishView() {
 		if l.dialog != nil {
 			v.callIDs[i] = l.dialog.CallID()
 		}
-		v.Legs = append(v.Legs, LegView{Side: string(l.side), Peer: l.remote, Keys: l.noted.keys, SDES: c.sdesSuite(l)})
+		v.Legs = append(v.Legs, LegView{Side: string(l.side), Peer: l.remote, Keys: l.noted.keys, SDES: l.sdesSuite()})
 		if x := l.exchange; x != nil && c.protection != "none" {
 			v.Group, v.Suite = x.Group(), x.Suite().Name
 			if octets, ok := l.ourSAS(); ok {

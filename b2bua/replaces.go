@@ -135,6 +135,7 @@ func (c *Call) tookOver(x, seat *Leg, pair *Call, offer *sdp.Session, res *sip.M
 		c.b = x
 	}
 	seat.dropDigits()
+	seat.dropKeys()
 	c.branches = []*Leg{c.b}
 	c.offer, c.offerer = offer, x
 	out, err := c.rewriteAnswer(answer, far, x)

@@ -106,6 +106,7 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 	c.seatAssured(place.end, from.assured[l.end])
 	l.call, l.end, l.moved = c, place.end, true
 	place.dropDigits()
+	place.dropKeys()
 	if place.standin {
 		l.heard = place.heard // what went to it in this call's name
 	}
