@@ -171,6 +171,16 @@ func anyOpen(lines []sdp.Media) bool {
 
 // rewriteAnswer turns the answer of one leg into that for the offerer's.
 func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
+	return c.answerFrom(answer, from, to, from.takeSDES)
+}
+
+// repeatAnswer is rewriteAnswer for what a leg has described before, in an offer or
+// an answer: it says nothing new of the leg's keys.
+func (c *Call) repeatAnswer(described *sdp.Session, from, to *Leg) (*sdp.Session, error) {
+	return c.answerFrom(described, from, to, func(sdp.Media, int) error { return nil })
+}
+
+func (c *Call) answerFrom(answer *sdp.Session, from, to *Leg, take func(sdp.Media, int) error) (*sdp.Session, error) {
 	lines, offered := answer.Media(), c.offer.Media()
 	if len(lines) != len(offered) {
 		return nil, errAnswerForm
@@ -193,7 +203,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		if m.Proto != offered[i].Proto {
 			out.SetProto(i, offered[i].Proto)
 		}
-		if err := from.takeSDES(m, i); err != nil {
+		if err := take(m, i); err != nil {
 			return nil, err
 		}
 		ports[i] = portOf(c.relays[i].session, to)

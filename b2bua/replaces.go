@@ -83,11 +83,15 @@ func (c *Call) takeOver(in *sip.Incoming, l *listener, seat *Leg, offer *sdp.Ses
 		pair := c.pairOf(x, far, seat == c.a)
 		heard := far.heard
 		out, err := pair.rewriteOffer(offer, x, far)
+		if err == nil {
+			err = far.withSDES(out)
+		}
 		if err == nil && (heard == nil || len(out.Media()) < heard.media) {
 			err = errAnswerForm
 		}
 		back := func(status int) {
 			far.heard, c.replacing = heard, false
+			far.dropOffered()
 			pair.closeMedia()
 			x.dialog.Refuse(status, "")
 		}

@@ -103,8 +103,62 @@ func (l *Leg) takeSDES(m sdp.Media, i int) error {
 		s.theirs = theirs
 	}
 	if l.sdesKeys[i] == nil {
+		l.sdes = true
 		l.keep(i, s)
 		l.keepKey(i, ours)
+	}
+	return nil
+}
+
+// secures says whether a line that the leg has described is under keys in the
+// description: its call has them, or they passed to a phone inside.
+func (l *Leg) secures(m sdp.Media, i int) bool {
+	return l.sdesKeys[i] != nil || l.side == policy.Inside && m.RTP && m.Secure && !m.Rejected && len(m.Crypto) > 0
+}
+
+// withoutSDES makes a description of the leg's one of plain RTP, in the place of
+// lines under its keys: those stay on its own wire, whoever hears of the rest.
+func (l *Leg) withoutSDES(described *sdp.Session) {
+	secure := false
+	for i, m := range described.Media() {
+		if l.secures(m, i) {
+			described.SetProto(i, m.PlainProto())
+			secure = true
+		}
+	}
+	if secure {
+		described.DropSDES()
+	}
+}
+
+// withSDES makes an offer of plain RTP for the leg one of SRTP on the lines that it
+// has described so, perhaps under keys that passed to somebody who leaves.
+func (l *Leg) withSDES(out *sdp.Session) error {
+	if l.described == nil {
+		return nil
+	}
+	lines := out.Media()
+	for i, m := range l.described.Media() {
+		if i >= len(lines) || !lines[i].RTP || lines[i].Secure || lines[i].Rejected || !l.secures(m, i) {
+			continue
+		}
+		offer := l.offerSDES
+		if l.sdesKeys[i] == nil {
+			offer = l.offerKeys
+		}
+		if err := offer(out, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeAllSDES reads a phone's answer to an offer that withSDES wrote.
+func (l *Leg) takeAllSDES(answer *sdp.Session) error {
+	for i, m := range answer.Media() {
+		if err := l.takeSDES(m, i); err != nil {
+			return err
+		}
 	}
 	return nil
 }

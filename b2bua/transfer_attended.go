@@ -136,11 +136,15 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 	far.moved = true
 	heard := far.heard
 	out, err := pair.rewriteOffer(offer, stays, far)
+	if err == nil {
+		err = far.withSDES(out)
+	}
 	if err == nil && (heard == nil || len(out.Media()) < heard.media) {
 		err = errAnswerForm // RFC 3264 section 8: no m-line of a session goes away
 	}
 	back := func(status int) {
 		far.heard = heard
+		far.dropOffered()
 		pair.closeMedia()
 		t.restore(res)
 		t.failed(status, "")
@@ -232,7 +236,7 @@ func (t *transfer) restore(res *sip.Message) {
 	if err == nil && t.by.described != nil && !t.gone {
 		was, by := c.offer, c.offerer
 		c.offer, c.offerer = offer, t.stays
-		if out, err := c.rewriteAnswer(t.by.described, t.by, t.stays); err == nil {
+		if out, err := c.repeatAnswer(t.by.described, t.by, t.stays); err == nil {
 			t.stays.dialog.Ack(res, sdpType, out.Bytes())
 			c.connect(t.by.described, t.by)
 			return

@@ -16,6 +16,11 @@ func (t *transfer) progress(status int, phrase string) { t.note.tell(status, phr
 // answered: the target has answered, and out is its answer as an offer for who
 // stays.
 func (t *transfer) answered(out *sdp.Session) {
+	if err := t.stays.withSDES(out); err != nil {
+		t.status, t.phrase = 500, ""
+		t.to.finish("the media of the transferred call could not be joined: " + err.Error())
+		return
+	}
 	t.change("INVITE", out.Bytes(), func(res *sip.Message) {
 		answer, err := sdp.Parse(res.Body)
 		t.stays.dialog.Ack(res, "", nil)
@@ -23,7 +28,7 @@ func (t *transfer) answered(out *sdp.Session) {
 			return
 		}
 		to := t.to
-		if err != nil || res.ContentType() != sdpType || len(answer.Media()) != len(out.Media()) {
+		if err != nil || res.ContentType() != sdpType || len(answer.Media()) != len(out.Media()) || t.stays.takeAllSDES(answer) != nil {
 			t.status, t.phrase = 488, ""
 			to.finish("the party that was transferred has answered in a way that does not fit")
 			return
@@ -187,6 +192,7 @@ func (t *transfer) failed(status int, phrase string) {
 	t.stop()
 	c := t.call
 	c.leading = nil
+	t.stays.dropOffered()
 	if t.to != nil {
 		t.to.leading = nil
 		if t.seat.standin {
