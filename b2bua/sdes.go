@@ -83,28 +83,30 @@ func (l *Leg) keep(i int, s *sdes) {
 	l.sdesKeys[i] = s
 }
 
-// takeSDES reads a phone's answer for an m-line that offerSDES wrote.
+// takeSDES reads a phone's answer for an m-line that offerSDES wrote. Before the call
+// is answered, another one behind the same INVITE may still take another of the keys.
 func (l *Leg) takeSDES(m sdp.Media, i int) error {
 	s, offer := l.sdesKeys[i], l.keysOffered[i]
 	if s == nil && offer == nil || m.Rejected {
 		return nil
 	}
-	if s == nil {
-		s = &sdes{proto: offer.proto}
-	} else {
+	if offer == nil {
 		offer = &keysOffer{proto: s.proto, keys: []keyexchange.Crypto{s.ours}}
 	}
 	ours, theirs, err := keyexchange.AnswerCrypto(m.Crypto, offer.keys)
 	if err != nil || !m.Secure {
 		return errNoCrypto
 	}
+	if s == nil {
+		s = &sdes{proto: offer.proto}
+		l.sdes = true
+		l.keep(i, s)
+	}
 	s.ours = ours
 	if !s.theirs.SameKey(theirs) {
 		s.theirs = theirs
 	}
-	if l.sdesKeys[i] == nil {
-		l.sdes = true
-		l.keep(i, s)
+	if l.keysOffered[i] != nil && l.dialog.Confirmed() {
 		l.keepKey(i, ours)
 	}
 	return nil
@@ -161,6 +163,13 @@ func (l *Leg) takeAllSDES(answer *sdp.Session) error {
 		}
 	}
 	return nil
+}
+
+// overheard says whether a description from before the answer has to wait for it:
+// another one behind the same INVITE was heard first, under keys of its own, and
+// whose keys have come into force once cannot return behind others.
+func (c *Call) overheard(l *Leg, tag string) bool {
+	return len(l.sdesKeys) > 0 && c.early != nil && c.early.tag != tag
 }
 
 // protectSDES gives the media the keys that phone and sipward have told each
