@@ -172,6 +172,9 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 			return
 		}
 		far.dialog.Ack(answered, "", nil)
+		if c.state != Ended {
+			c.refreshedBy(far, answered)
+		}
 		answer, err := sdp.Parse(answered.Body)
 		if t.over || err != nil || answered.ContentType() != sdpType || len(answer.Media()) != len(offer.Media()) {
 			pair.closeMedia()
@@ -182,7 +185,7 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 			return
 		}
 		t.enter(pair, res, offer, answer)
-	})
+	}, c.asksToRefresh(far)...)
 }
 
 // enter moves both legs to the new ports, and who stays into the call.

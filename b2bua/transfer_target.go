@@ -51,6 +51,9 @@ func (t *transfer) change(method string, body []byte, taken func(*sip.Message)) 
 		switch {
 		case err == nil && res.Status < 200:
 		case err == nil && res.Status < 300:
+			if !t.over {
+				t.call.refreshedBy(stays, res)
+			}
 			taken(res)
 		case t.over:
 		case stays.dialog.Ended():
@@ -69,7 +72,7 @@ func (t *transfer) change(method string, body []byte, taken func(*sip.Message)) 
 		default:
 			t.refused(err, res)
 		}
-	})
+	}, t.call.asksToRefresh(stays)...)
 }
 
 // refused: who stays does not change its session.
@@ -109,6 +112,7 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 		c.relays[i].secured[place.end], r.secured[l.end] = r.secured[l.end], false
 	}
 	c.seatAssured(place.end, from.assured[l.end])
+	served := from.packetsOf(l) - l.rekey.packets
 	l.call, l.end, l.moved = c, place.end, true
 	place.dropDigits()
 	place.dropKeys()
@@ -121,7 +125,20 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 		c.b = l
 	}
 	c.branches = []*Leg{c.b}
+	l.rekey.packets = c.packetsOf(l) - served
+	c.resumeTimers(l)
 	return nil
+}
+
+// resumeTimers lets what a leg's timers are for go on in the call that it has come
+// to: those of the one before do nothing any more.
+func (c *Call) resumeTimers(l *Leg) {
+	if l.session.interval > 0 {
+		c.arm(l) // its far end has just answered
+	}
+	if o := c.p.o.Rekey; l.exchange != nil && (o.Every > 0 || o.Packets > 0) {
+		c.rekeyIn(l, max(c.untilRekey(l)-time.Since(l.rekey.since), 0))
+	}
 }
 
 // join brings the new call into force: who stays sits in it, and the last answer
@@ -137,10 +154,14 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 		c.user = ""
 	}
 	c.connect(answer, answerer)
-	c.state, c.early = Established, nil
+	c.early = nil
 	if c.stood.IsZero() {
 		c.stood = time.Now()
 	}
+	if c.state == Established {
+		c.keepOpen() // towards who has come
+	}
+	c.changed(Established)
 	c.protection, c.trust = "none", "none"
 	outside := c.a.side == policy.Outside || c.b.side == policy.Outside
 	switch {
