@@ -159,8 +159,11 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 			return
 		case err != nil || answered.Status >= 300:
 			status := 408
-			if err == nil {
+			switch {
+			case err == nil:
 				status = answered.Status
+			case err == sip.ErrPending:
+				status = 491
 			}
 			if t.over {
 				pair.closeMedia()
