@@ -240,6 +240,7 @@ func TestTransferOfAPhoneWithSDESFails(t *testing.T) {
 					}
 					w.alice.await("told SIP/2.0 488")
 					time.Sleep(time.Second)
+					synctest.Wait()
 					if way == "the target refuses" {
 						if body := desk.ack.Body; profileOf(body) != "RTP/SAVP" || strings.Count(string(body), "a=crypto:") != 1 {
 							t.Errorf("carol was told\n%s", body)
