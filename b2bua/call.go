@@ -126,7 +126,8 @@ type Leg struct {
 	waiting      []func()           // what came behind them
 	protect      bool               // media crosses this leg under keys
 	sdes         bool               // its phone speaks, or is offered, SRTP under keys in the description
-	keysOffered  map[int]*keysOffer // of that, by m-line, until it is answered
+	sdesKeys     map[int]*sdes      // of that, by m-line
+	keysOffered  map[int]*keysOffer // for that, by m-line, until it is answered
 	firstRefusal *sip.Message       // of an INVITE with the other kind of media before this one
 	require      bool               // the INVITE carried Require: dh-srtp, so its ACK does too
 	ticker       *time.Timer        // of the exchange's confirmation

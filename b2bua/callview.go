@@ -52,7 +52,7 @@ func (c *Call) publishView() {
 		v.reason += "; relayed as it is: " + strings.Join(c.clearly, ", ")
 	}
 	for i, l := range []*Leg{c.a, c.b} {
-		v.legs[i] = seenLeg{side: l.side, peer: l.remote, keys: l.noted, sdes: c.sdesSuite(l)}
+		v.legs[i] = seenLeg{side: l.side, peer: l.remote, keys: l.noted, sdes: l.sdesSuite()}
 		if l.dialog != nil {
 			v.legs[i].callID = l.dialog.CallID()
 		}

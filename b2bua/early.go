@@ -183,6 +183,9 @@ func (c *Call) earlyAnswer(l *Leg, res *sip.Message, answer *sdp.Session, fin st
 	if answer == nil || len(c.invite.Body) == 0 || len(c.branches) > 1 {
 		return nil // one phone's tones must not be heard for another's
 	}
+	if c.overheard(l, res.To().Tag()) {
+		return nil
+	}
 	if l.side == policy.Outside && c.decision.Mode == policy.Require && fin == "" && !l.protect {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (c *Call) answerAlone(l *Leg, tx *sip.ServerTx) bool {
 	if l.rekey.tx == tx {
 		l.renewed++
 	}
-	out, err := c.rewriteAnswer(other.described, other, l)
+	out, err := c.repeatAnswer(other.described, other, l)
 	if err != nil {
 		return false
 	}

@@ -18,7 +18,6 @@ type relay struct {
 	session *media.Session
 	sealed  *media.Session // see sealed.go
 	secured [2]bool        // by end: that leg's exchange has given it keys
-	sdes    [2]*sdes       // by end: that leg's phone speaks SRTP under keys of its own
 }
 
 var (
@@ -90,7 +89,7 @@ func (c *Call) rewriteOffer(offer *sdp.Session, from, to *Leg) (*sdp.Session, er
 		if !c.relayable(m, from) || c.sealed(m) {
 			continue
 		}
-		if err := c.relays[i].offerSDES(out, i, to); err != nil {
+		if err := to.offerSDES(out, i); err != nil {
 			return nil, err
 		}
 		c.rewriteEvents(out, i, from, to, nil)
@@ -172,6 +171,16 @@ func anyOpen(lines []sdp.Media) bool {
 
 // rewriteAnswer turns the answer of one leg into that for the offerer's.
 func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, error) {
+	return c.answerFrom(answer, from, to, from.takeSDES)
+}
+
+// repeatAnswer is rewriteAnswer for what a leg has described before, in an offer or
+// an answer: it says nothing new of the leg's keys.
+func (c *Call) repeatAnswer(described *sdp.Session, from, to *Leg) (*sdp.Session, error) {
+	return c.answerFrom(described, from, to, func(sdp.Media, int) error { return nil })
+}
+
+func (c *Call) answerFrom(answer *sdp.Session, from, to *Leg, take func(sdp.Media, int) error) (*sdp.Session, error) {
 	lines, offered := answer.Media(), c.offer.Media()
 	if len(lines) != len(offered) {
 		return nil, errAnswerForm
@@ -194,7 +203,7 @@ func (c *Call) rewriteAnswer(answer *sdp.Session, from, to *Leg) (*sdp.Session, 
 		if m.Proto != offered[i].Proto {
 			out.SetProto(i, offered[i].Proto)
 		}
-		if err := c.relays[i].takeSDES(m, i, from); err != nil {
+		if err := take(m, i); err != nil {
 			return nil, err
 		}
 		ports[i] = portOf(c.relays[i].session, to)
@@ -258,7 +267,7 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 		r.session.SetRemote(offerer.end, remoteOf(offered[i], offerer, offered[i].Mux))
 		r.session.SetRemote(answerer.end, remoteOf(answered[i], answerer, false))
 		for _, l := range []*Leg{c.a, c.b} {
-			if !c.protectSDES(r, l) {
+			if !c.protectSDES(i, l) {
 				c.setMode(r.session, l)
 			}
 		}
@@ -333,7 +342,10 @@ func (c *Call) closeMedia() {
 			r.sealed.Close()
 			r.sealed = nil
 		}
-		r.dropSDES(c.a)
-		r.dropSDES(c.b)
+	}
+	for _, l := range []*Leg{c.a, c.b} {
+		if l.call == c { // else a transfer has led it away, or has not brought it yet
+			l.dropSDES()
+		}
 	}
 }

@@ -219,7 +219,7 @@ func (c *Call) renewed(l *Leg, described *sdp.Session, res *sip.Message, err err
 			return 0
 		}
 		for i, m := range answer.Media() {
-			if err := c.relays[i].takeSDES(m, i, l); err != nil {
+			if err := l.takeSDES(m, i); err != nil {
 				c.end("the answer to this machine's new address does not fit")
 				return 0
 			}

@@ -83,11 +83,15 @@ func (c *Call) takeOver(in *sip.Incoming, l *listener, seat *Leg, offer *sdp.Ses
 		pair := c.pairOf(x, far, seat == c.a)
 		heard := far.heard
 		out, err := pair.rewriteOffer(offer, x, far)
+		if err == nil {
+			err = far.withSDES(out)
+		}
 		if err == nil && (heard == nil || len(out.Media()) < heard.media) {
 			err = errAnswerForm
 		}
 		back := func(status int) {
 			far.heard, c.replacing = heard, false
+			far.dropOffered()
 			pair.closeMedia()
 			x.dialog.Refuse(status, "")
 		}
@@ -112,13 +116,16 @@ func (c *Call) takeOver(in *sip.Incoming, l *listener, seat *Leg, offer *sdp.Ses
 				return
 			}
 			far.dialog.Ack(res, "", nil)
-			c.tookOver(x, seat, pair, offer, res)
-		})
+			if c.state != Ended {
+				c.refreshedBy(far, res)
+			}
+			c.tookOver(in, x, seat, pair, offer, res)
+		}, c.asksToRefresh(far)...)
 	})
 }
 
 // tookOver: the far end has agreed, so the new phone has the call.
-func (c *Call) tookOver(x, seat *Leg, pair *Call, offer *sdp.Session, res *sip.Message) {
+func (c *Call) tookOver(in *sip.Incoming, x, seat *Leg, pair *Call, offer *sdp.Session, res *sip.Message) {
 	far := c.other(seat)
 	answer, err := sdp.Parse(res.Body)
 	c.replacing = false
@@ -135,6 +142,7 @@ func (c *Call) tookOver(x, seat *Leg, pair *Call, offer *sdp.Session, res *sip.M
 		c.b = x
 	}
 	seat.dropDigits()
+	seat.dropKeys()
 	c.branches = []*Leg{c.b}
 	c.offer, c.offerer = offer, x
 	out, err := c.rewriteAnswer(answer, far, x)
@@ -143,7 +151,8 @@ func (c *Call) tookOver(x, seat *Leg, pair *Call, offer *sdp.Session, res *sip.M
 		c.end("the answer of the far end does not fit the phone that takes the call over")
 		return
 	}
-	x.dialog.Answer(sdpType, out.Bytes(), append(c.supported(x), sip.Field{Name: "Allow", Value: allowed})...)
+	fields := append(c.supported(x), sip.Field{Name: "Allow", Value: allowed})
+	x.dialog.Answer(sdpType, out.Bytes(), append(fields, c.refreshed(x, in.Message)...)...)
 	c.bye(seat, nil)
 	c.reason = c.decision.Reason + "; another phone of " + c.party(x).URI.AOR() + " has taken the call over"
 	c.apply(answer, far)
@@ -175,6 +184,7 @@ func (c *Call) rehouse(pair *Call, far *Leg) error {
 		}
 		n.session = s
 	}
+	served := c.packetsOf(far) - far.rekey.packets
 	for i, r := range c.relays {
 		if r.session == nil {
 			continue
@@ -184,5 +194,6 @@ func (c *Call) rehouse(pair *Call, far *Leg) error {
 		r.session.Close()
 	}
 	c.relays = pair.relays
+	far.rekey.packets = c.packetsOf(far) - served
 	return nil
 }

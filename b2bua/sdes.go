@@ -33,14 +33,14 @@ func (c *Call) sdesOffer(m sdp.Media, from *Leg) (keyexchange.Crypto, bool) {
 // offerSDES writes an offer's m-line for a phone that has SDES on it: its
 // profile, and the key of this side. One that has none on this line yet is
 // offered some.
-func (r *relay) offerSDES(out *sdp.Session, i int, to *Leg) error {
-	if s := r.sdes[to.end]; s != nil {
+func (l *Leg) offerSDES(out *sdp.Session, i int) error {
+	if s := l.sdesKeys[i]; s != nil {
 		out.SetProto(i, s.proto)
 		out.AddMediaAttribute(i, "crypto", s.ours.Value())
 		return nil
 	}
-	if to.sdes {
-		return to.offerKeys(out, i)
+	if l.sdes {
+		return l.offerKeys(out, i)
 	}
 	return nil
 }
@@ -48,17 +48,17 @@ func (r *relay) offerSDES(out *sdp.Session, i int, to *Leg) error {
 // answerSDES writes an answer's m-line for a phone that offered a key. An
 // offer with the key of before gets the one of before.
 func (c *Call) answerSDES(out *sdp.Session, i int, offered sdp.Media, to *Leg) error {
-	r := c.relays[i]
 	theirs, ok := c.sdesOffer(offered, to)
 	if !ok {
-		if r.sdes[to.end] != nil {
-			r.dropSDES(to)
+		if s := to.sdesKeys[i]; s != nil {
+			s.erase()
+			delete(to.sdesKeys, i)
 			to.sdes = false
 		}
 		return nil
 	}
 	to.sdes = true
-	if s := r.sdes[to.end]; s == nil || !s.theirs.SameKey(theirs) {
+	if s := to.sdesKeys[i]; s == nil || !s.theirs.SameKey(theirs) {
 		ours, err := keyexchange.NewCrypto(theirs.Tag, theirs.Suite)
 		if err != nil {
 			return err
@@ -67,44 +67,115 @@ func (c *Call) answerSDES(out *sdp.Session, i int, offered sdp.Media, to *Leg) e
 		if s != nil {
 			fresh.inUse = s.inUse
 		}
-		r.sdes[to.end] = fresh
+		to.keep(i, fresh)
 	}
-	s := r.sdes[to.end]
+	s := to.sdesKeys[i]
 	s.proto, s.ours.Tag = offered.Proto, theirs.Tag
 	out.AddMediaAttribute(i, "crypto", s.ours.Value())
 	return nil
 }
 
-// takeSDES reads a phone's answer for an m-line that offerSDES wrote.
-func (r *relay) takeSDES(m sdp.Media, i int, from *Leg) error {
-	s, offer := r.sdes[from.end], from.keysOffered[i]
+// keep sets the keys of an m-line.
+func (l *Leg) keep(i int, s *sdes) {
+	if l.sdesKeys == nil {
+		l.sdesKeys = map[int]*sdes{}
+	}
+	l.sdesKeys[i] = s
+}
+
+// takeSDES reads a phone's answer for an m-line that offerSDES wrote. Before the call
+// is answered, another one behind the same INVITE may still take another of the keys.
+func (l *Leg) takeSDES(m sdp.Media, i int) error {
+	s, offer := l.sdesKeys[i], l.keysOffered[i]
 	if s == nil && offer == nil || m.Rejected {
 		return nil
 	}
-	if s == nil {
-		s = &sdes{proto: offer.proto}
-	} else {
+	if offer == nil {
 		offer = &keysOffer{proto: s.proto, keys: []keyexchange.Crypto{s.ours}}
 	}
 	ours, theirs, err := keyexchange.AnswerCrypto(m.Crypto, offer.keys)
 	if err != nil || !m.Secure {
 		return errNoCrypto
 	}
+	if s == nil {
+		s = &sdes{proto: offer.proto}
+		l.sdes = true
+		l.keep(i, s)
+	}
 	s.ours = ours
 	if !s.theirs.SameKey(theirs) {
 		s.theirs = theirs
 	}
-	if r.sdes[from.end] == nil {
-		r.sdes[from.end] = s
-		from.keepKey(i, ours)
+	if l.keysOffered[i] != nil && l.dialog.Confirmed() {
+		l.keepKey(i, ours)
 	}
 	return nil
 }
 
+// secures says whether a line that the leg has described is under keys in the
+// description: its call has them, or they passed to a phone inside.
+func (l *Leg) secures(m sdp.Media, i int) bool {
+	return l.sdesKeys[i] != nil || l.side == policy.Inside && m.RTP && m.Secure && !m.Rejected && len(m.Crypto) > 0
+}
+
+// withoutSDES makes a description of the leg's one of plain RTP, in the place of
+// lines under its keys: those stay on its own wire, whoever hears of the rest.
+func (l *Leg) withoutSDES(described *sdp.Session) {
+	secure := false
+	for i, m := range described.Media() {
+		if l.secures(m, i) {
+			described.SetProto(i, m.PlainProto())
+			secure = true
+		}
+	}
+	if secure {
+		described.DropSDES()
+	}
+}
+
+// withSDES makes an offer of plain RTP for the leg one of SRTP on the lines that it
+// has described so, perhaps under keys that passed to somebody who leaves.
+func (l *Leg) withSDES(out *sdp.Session) error {
+	if l.described == nil {
+		return nil
+	}
+	lines := out.Media()
+	for i, m := range l.described.Media() {
+		if i >= len(lines) || !lines[i].RTP || lines[i].Secure || lines[i].Rejected || !l.secures(m, i) {
+			continue
+		}
+		offer := l.offerSDES
+		if l.sdesKeys[i] == nil {
+			offer = l.offerKeys
+		}
+		if err := offer(out, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeAllSDES reads a phone's answer to an offer that withSDES wrote.
+func (l *Leg) takeAllSDES(answer *sdp.Session) error {
+	for i, m := range answer.Media() {
+		if err := l.takeSDES(m, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overheard says whether a description from before the answer has to wait for it:
+// another one behind the same INVITE was heard first, under keys of its own, and
+// whose keys have come into force once cannot return behind others.
+func (c *Call) overheard(l *Leg, tag string) bool {
+	return len(l.sdesKeys) > 0 && c.early != nil && c.early.tag != tag
+}
+
 // protectSDES gives the media the keys that phone and sipward have told each
 // other. False means that the leg has none of its own.
-func (c *Call) protectSDES(r *relay, l *Leg) bool {
-	s := r.sdes[l.end]
+func (c *Call) protectSDES(i int, l *Leg) bool {
+	r, s := c.relays[i], l.sdesKeys[i]
 	if s == nil {
 		return false
 	}
@@ -135,12 +206,12 @@ func (c *Call) protectSDES(r *relay, l *Leg) bool {
 	return true
 }
 
-// dropSDES forgets the keys of a leg's m-line.
-func (r *relay) dropSDES(l *Leg) {
-	if s := r.sdes[l.end]; s != nil {
+// dropSDES forgets the keys of a leg.
+func (l *Leg) dropSDES() {
+	for _, s := range l.sdesKeys {
 		s.erase()
-		r.sdes[l.end] = nil
 	}
+	l.sdesKeys = nil
 }
 
 func (s *sdes) erase() {
@@ -153,10 +224,10 @@ func (s *sdes) erase() {
 }
 
 // sdesSuite is the suite of a leg's first m-line that has keys of its own.
-func (c *Call) sdesSuite(l *Leg) string {
-	for _, r := range c.relays {
-		if r != nil && r.sdes[l.end] != nil {
-			return r.sdes[l.end].ours.Suite.Name
+func (l *Leg) sdesSuite() string {
+	for i := 0; len(l.sdesKeys) > 0; i++ {
+		if s := l.sdesKeys[i]; s != nil {
+			return s.ours.Suite.Name
 		}
 	}
 	return ""

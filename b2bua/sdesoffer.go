@@ -88,8 +88,14 @@ func (l *Leg) keepKey(i int, taken keyexchange.Crypto) {
 	delete(l.keysOffered, i)
 }
 
-// dropKeys erases the keys that a leg was offered and will not use.
+// dropKeys erases all keys of a leg whose call, or whose part in it, is over.
 func (l *Leg) dropKeys() {
+	l.dropSDES()
+	l.dropOffered()
+}
+
+// dropOffered erases the keys that a leg was offered and will not use.
+func (l *Leg) dropOffered() {
 	for _, offer := range l.keysOffered {
 		offer.erase()
 	}
@@ -104,9 +110,6 @@ func (o *keysOffer) erase() {
 
 // chooseProfile decides what a candidate for the B leg is offered.
 func (c *Call) chooseProfile(l *Leg) {
-	for _, r := range c.relays {
-		r.dropSDES(l) // of a candidate before it
-	}
 	if l.side != policy.Inside || l.firstRefusal != nil {
 		return
 	}

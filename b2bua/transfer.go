@@ -256,6 +256,7 @@ func (t *transfer) blind(tx *sip.ServerTx, in *sip.Incoming, user string) {
 	to.offer, to.offerer = t.stays.described.Clone(), to.a
 	to.offer.DropDH()
 	to.offer.Resume()
+	t.stays.withoutSDES(to.offer)
 	payer := suspect{}
 	if t.by.side == policy.Inside {
 		payer = userOf(in, user)

@@ -136,11 +136,15 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 	far.moved = true
 	heard := far.heard
 	out, err := pair.rewriteOffer(offer, stays, far)
+	if err == nil {
+		err = far.withSDES(out)
+	}
 	if err == nil && (heard == nil || len(out.Media()) < heard.media) {
 		err = errAnswerForm // RFC 3264 section 8: no m-line of a session goes away
 	}
 	back := func(status int) {
 		far.heard = heard
+		far.dropOffered()
 		pair.closeMedia()
 		t.restore(res)
 		t.failed(status, "")
@@ -155,8 +159,11 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 			return
 		case err != nil || answered.Status >= 300:
 			status := 408
-			if err == nil {
+			switch {
+			case err == nil:
 				status = answered.Status
+			case err == sip.ErrPending:
+				status = 491
 			}
 			if t.over {
 				pair.closeMedia()
@@ -168,6 +175,9 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 			return
 		}
 		far.dialog.Ack(answered, "", nil)
+		if c.state != Ended {
+			c.refreshedBy(far, answered)
+		}
 		answer, err := sdp.Parse(answered.Body)
 		if t.over || err != nil || answered.ContentType() != sdpType || len(answer.Media()) != len(offer.Media()) {
 			pair.closeMedia()
@@ -178,7 +188,7 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 			return
 		}
 		t.enter(pair, res, offer, answer)
-	})
+	}, c.asksToRefresh(far)...)
 }
 
 // enter moves both legs to the new ports, and who stays into the call.
@@ -232,7 +242,7 @@ func (t *transfer) restore(res *sip.Message) {
 	if err == nil && t.by.described != nil && !t.gone {
 		was, by := c.offer, c.offerer
 		c.offer, c.offerer = offer, t.stays
-		if out, err := c.rewriteAnswer(t.by.described, t.by, t.stays); err == nil {
+		if out, err := c.repeatAnswer(t.by.described, t.by, t.stays); err == nil {
 			t.stays.dialog.Ack(res, sdpType, out.Bytes())
 			c.connect(t.by.described, t.by)
 			return

@@ -16,6 +16,11 @@ func (t *transfer) progress(status int, phrase string) { t.note.tell(status, phr
 // answered: the target has answered, and out is its answer as an offer for who
 // stays.
 func (t *transfer) answered(out *sdp.Session) {
+	if err := t.stays.withSDES(out); err != nil {
+		t.status, t.phrase = 500, ""
+		t.to.finish("the media of the transferred call could not be joined: " + err.Error())
+		return
+	}
 	t.change("INVITE", out.Bytes(), func(res *sip.Message) {
 		answer, err := sdp.Parse(res.Body)
 		t.stays.dialog.Ack(res, "", nil)
@@ -23,7 +28,7 @@ func (t *transfer) answered(out *sdp.Session) {
 			return
 		}
 		to := t.to
-		if err != nil || res.ContentType() != sdpType || len(answer.Media()) != len(out.Media()) {
+		if err != nil || res.ContentType() != sdpType || len(answer.Media()) != len(out.Media()) || t.stays.takeAllSDES(answer) != nil {
 			t.status, t.phrase = 488, ""
 			to.finish("the party that was transferred has answered in a way that does not fit")
 			return
@@ -46,6 +51,9 @@ func (t *transfer) change(method string, body []byte, taken func(*sip.Message)) 
 		switch {
 		case err == nil && res.Status < 200:
 		case err == nil && res.Status < 300:
+			if !t.over {
+				t.call.refreshedBy(stays, res)
+			}
 			taken(res)
 		case t.over:
 		case stays.dialog.Ended():
@@ -64,7 +72,7 @@ func (t *transfer) change(method string, body []byte, taken func(*sip.Message)) 
 		default:
 			t.refused(err, res)
 		}
-	})
+	}, t.call.asksToRefresh(stays)...)
 }
 
 // refused: who stays does not change its session.
@@ -104,8 +112,10 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 		c.relays[i].secured[place.end], r.secured[l.end] = r.secured[l.end], false
 	}
 	c.seatAssured(place.end, from.assured[l.end])
+	served := from.packetsOf(l) - l.rekey.packets
 	l.call, l.end, l.moved = c, place.end, true
 	place.dropDigits()
+	place.dropKeys()
 	if place.standin {
 		l.heard = place.heard // what went to it in this call's name
 	}
@@ -115,7 +125,20 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 		c.b = l
 	}
 	c.branches = []*Leg{c.b}
+	l.rekey.packets = c.packetsOf(l) - served
+	c.resumeTimers(l)
 	return nil
+}
+
+// resumeTimers lets what a leg's timers are for go on in the call that it has come
+// to: those of the one before do nothing any more.
+func (c *Call) resumeTimers(l *Leg) {
+	if l.session.interval > 0 {
+		c.arm(l) // its far end has just answered
+	}
+	if o := c.p.o.Rekey; l.exchange != nil && (o.Every > 0 || o.Packets > 0) {
+		c.rekeyIn(l, max(c.untilRekey(l)-time.Since(l.rekey.since), 0))
+	}
 }
 
 // join brings the new call into force: who stays sits in it, and the last answer
@@ -131,10 +154,14 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 		c.user = ""
 	}
 	c.connect(answer, answerer)
-	c.state, c.early = Established, nil
+	c.early = nil
 	if c.stood.IsZero() {
 		c.stood = time.Now()
 	}
+	if c.state == Established {
+		c.keepOpen() // towards who has come
+	}
+	c.changed(Established)
 	c.protection, c.trust = "none", "none"
 	outside := c.a.side == policy.Outside || c.b.side == policy.Outside
 	switch {
@@ -186,6 +213,7 @@ func (t *transfer) failed(status int, phrase string) {
 	t.stop()
 	c := t.call
 	c.leading = nil
+	t.stays.dropOffered()
 	if t.to != nil {
 		t.to.leading = nil
 		if t.seat.standin {

@@ -44,11 +44,12 @@ type stream struct {
 	source  uint32 // the phone's SSRC
 	highest int64  // its highest number
 	delta   int64  // own number less the phone's
-	first   int64  // the phone's first number of this run; own numbers below belong to others
+	first   int64  // the phone's first number of this run; own numbers below belong to those before
 	types   [2]uint64
 	heard   time.Duration
 	broken  bool // packets were withheld: go on behind the last number
 	fresh   bool // nothing of source was numbered yet
+	runs    byte // that were numbered, this one included; 2 stands for more
 
 	rival      uint32 // the SSRC that source replaced
 	rivalUntil time.Duration
@@ -57,7 +58,7 @@ type stream struct {
 
 // newNumbering draws SSRCs and first numbers. A first number is below 2^15, so
 // that a receiver which misses the first packets cannot mistake the rollover
-// counter (RFC 3711 §3.3.1).
+// counter (RFC 3711 §3.3.1), and leaves room for those that it has overtaken.
 func newNumbering() *numbering {
 	n := &numbering{}
 	for i := range n.streams {
@@ -66,7 +67,7 @@ func newNumbering() *numbering {
 			rand.Read(b[:])
 		}
 		n.streams[i].own = binary.BigEndian.Uint32(b[:])
-		n.streams[i].last = int64(binary.BigEndian.Uint16(b[4:])>>1) - 1
+		n.streams[i].last = max(int64(binary.BigEndian.Uint16(b[4:])>>1), maxLate) - 1
 	}
 	return n
 }
@@ -200,14 +201,14 @@ func (s *stream) next(seq uint16) (number uint16, ok bool) {
 		if s.highest += step; s.fresh || s.highest < 0 {
 			s.highest = int64(seq)
 		}
-		s.first, s.broken, s.fresh = s.highest, false, false
+		s.first, s.broken, s.fresh, s.runs = s.highest, false, false, min(s.runs+1, 2)
 		s.delta = s.last - s.highest
 		return uint16(s.last), true
 	case step > 0:
 		s.highest += step
 		s.last = s.highest + s.delta
 		return uint16(s.last), true
-	case s.highest+step < s.first:
+	case s.highest+step < s.first && s.runs > 1:
 		return 0, false
 	}
 	// Late, or a duplicate: the sender's srtp.Context knows which.

@@ -217,7 +217,8 @@ func TestOwnNumbersTowardsProtectedEnd(t *testing.T) {
 	send("gap across the wrap", voice(7, 3), 7) // 65532..65535, 0..2 are missing
 	send("late", voice(7, 1), -3)
 	dropped("late again", voice(7, 1))
-	dropped("before the first", voice(7, 65529))
+	send("overtaken by the first", voice(7, 65529), -11)
+	dropped("that one again", voice(7, 65529))
 	send("big jump is a restart", voice(7, 20000), 0)
 	dropped("late from before the restart", voice(7, 19999))
 	send("jump back is a restart", voice(7, 100), 0)

@@ -61,7 +61,20 @@ func (d *Dialog) do(proved bool, method, contentType string, body []byte, handle
 			d.Bye(nil)
 		}
 		handle(res, err)
+		if accepted && d.ended {
+			d.ackAccepted() // nobody may be left to do it
+		}
 	})
+}
+
+// ackAccepted acknowledges, without body, what the user has not: every 2xx to an
+// INVITE gets an ACK (RFC 3261 section 13.2.2.4), also where the call is over.
+func (d *Dialog) ackAccepted() {
+	for _, t := range d.clients {
+		if t.invite() && t.state == txAccepted && t.ackTo(d.peer.tag) == nil {
+			d.ack(t, &d.peer, "", nil, nil)
+		}
+	}
 }
 
 // Bye ends a confirmed dialog; done, where given, is called when the far end
@@ -94,11 +107,7 @@ func (d *Dialog) Bye(done func(), fields ...Field) {
 			}
 		})
 	}
-	for _, t := range d.clients {
-		if t.invite() && t.state == txAccepted && t.ackTo(d.peer.tag) == nil {
-			d.ack(t, &d.peer, "", nil, nil)
-		}
-	}
+	d.ackAccepted()
 	d.ended = true
 	d.bound()
 	d.byeDue = func() { send(false, fields) }
@@ -122,8 +131,10 @@ func (d *Dialog) sendDueBye() bool {
 }
 
 // Closed marks the dialog over after the far end's BYE, which the user
-// answers by itself. INVITEs that wait for their final response get 487.
+// answers by itself. INVITEs that wait for their final response get 487, 2xx that
+// wait for the user's ACK one without body.
 func (d *Dialog) Closed() {
+	d.ackAccepted()
 	for _, t := range d.servers {
 		if t.state == txAccepted {
 			t.settle()

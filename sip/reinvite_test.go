@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -183,4 +184,76 @@ func TestReinviteAnsweredBehindTimerB(t *testing.T) {
 		w.wantHeard(u, "INVITE", "ACK", "re-INVITE: "+ErrTimeout.Error())
 		w.leave(carol, to, "2 BYE")
 	})
+}
+
+// Every 2xx to an INVITE of ours is acknowledged (RFC 3261 sections 13.2.2.4 and
+// 14.1), also where the call is over and the user asks for nothing more: else the
+// far end repeats it for 32 s and says BYE to a call that it has ended.
+func TestReinviteAcceptedBehindTheEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		ours  bool // the BYE
+		first bool // the 200, before the user has acknowledged it
+		acks  bool // the user does
+	}{
+		"their BYE, then the 200":      {false, false, false},
+		"our BYE, then the 200":        {true, false, false},
+		"the 200, then their BYE":      {false, true, false},
+		"the 200, then our BYE":        {true, true, false},
+		"the user acknowledges it":     {false, false, true},
+		"the user does so behind it":   {false, true, true},
+		"the user does so behind ours": {true, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, memnet.Options{}, func(w *world) {
+				u := newUser()
+				carol, to := w.standing(u)
+				var accepted *Message
+				u.do(func() {
+					u.dialog.Do("INVITE", "", nil, func(res *Message, err error) {
+						if accepted = res; c.acks && !c.first {
+							u.dialog.Ack(res, "", nil)
+						}
+					})
+				})
+				inv := carol.next("INVITE")
+				if c.first {
+					carol.respond(aliceAddr, inv, 200, "")
+					carol.none("ACK", T1)
+				}
+				var ack *Message
+				if c.ours {
+					u.do(func() { u.dialog.Bye(nil) })
+					if c.first {
+						ack = carol.next("ACK") // before the BYE
+					}
+					carol.respond(aliceAddr, carol.next("BYE"), 200, "")
+				} else {
+					carol.send(aliceAddr, carol.request("BYE", "To", to, "CSeq", "3 BYE"))
+					carol.next("200 BYE")
+				}
+				if !c.first {
+					carol.respond(aliceAddr, inv, 200, "")
+				}
+				if ack == nil {
+					ack = carol.next("ACK")
+				}
+				if want := strings.Replace(inv.Get("CSeq"), "INVITE", "ACK", 1); ack.Get("CSeq") != want || ack.CallID() != inv.CallID() {
+					t.Errorf("ACK:\n%s", ack.Bytes())
+				}
+				if c.acks && c.first {
+					u.do(func() { u.dialog.Ack(accepted, "", nil) })
+					if again := carol.next("ACK"); string(again.Bytes()) != string(ack.Bytes()) {
+						t.Errorf("ACKs differ")
+					}
+				}
+				carol.none("ACK", 5*time.Second)
+				carol.respond(aliceAddr, inv, 200, "")
+				if again := carol.next("ACK"); string(again.Bytes()) != string(ack.Bytes()) {
+					t.Errorf("ACKs differ")
+				}
+				time.Sleep(64*T1 + T4)
+				w.wantDialogs(0)
+			})
+		})
+	}
 }

@@ -18,12 +18,15 @@ var forkAddr = netip.MustParseAddrPort("198.51.100.77:5060")
 type forker struct {
 	t      *testing.T
 	raw    *raw
+	at, to netip.AddrPort // its address, and the sipward's
 	invite *sip.Message
 	offer  keyexchange.Attrs
 	seen   []string // requests other than the INVITE, in order
 }
 
-func (w *world) forker() *forker { return &forker{t: w.t, raw: w.raw(forkAddr)} }
+func (w *world) forker() *forker {
+	return &forker{t: w.t, raw: w.raw(forkAddr), at: forkAddr, to: outsideA}
+}
 
 // take collects what has come.
 func (f *forker) take() {
@@ -43,7 +46,7 @@ func (f *forker) take() {
 		default:
 			f.seen = append(f.seen, m)
 			if msg.Method == "PRACK" || msg.Method == "BYE" || msg.Method == "CANCEL" {
-				f.raw.send(outsideA, string(sip.NewResponse(msg, 200, "", msg.To().Tag()).Bytes()))
+				f.raw.send(f.to, string(sip.NewResponse(msg, 200, "", msg.To().Tag()).Bytes()))
 			}
 		}
 	}
@@ -52,13 +55,7 @@ func (f *forker) take() {
 // respond sends a response of the user agent with that tag.
 func (f *forker) respond(status int, tag string, rseq int, resp bool) {
 	f.t.Helper()
-	res := sip.NewResponse(f.invite, status, "", tag)
-	res.Add("Contact", "<sip:"+tag+"@"+forkAddr.String()+">")
-	if rseq > 0 {
-		res.Add("Require", "100rel")
-		res.Add("RSeq", itoa(rseq))
-	}
-	body := phoneSDP(forkAddr.Addr(), 4000)
+	body := phoneSDP(f.at.Addr(), 4000)
 	if resp {
 		_, v, err := keyexchange.NewResponder(keyexchange.Config{Groups: []string{keyexchange.GroupX25519}, Suites: []keyexchange.Suite{{Name: "AEAD_AES_256_GCM", KeyLen: 32, SaltLen: 12}}}, f.offer, nil)
 		if err != nil {
@@ -66,8 +63,20 @@ func (f *forker) respond(status int, tag string, rseq int, resp bool) {
 		}
 		body = strings.Replace(body, "m=audio", "a=dh-resp:"+v+"\r\nm=audio", 1)
 	}
-	res.SetBody("application/sdp", []byte(body))
-	f.raw.send(outsideA, string(res.Bytes()))
+	f.describe(status, tag, rseq, []byte(body))
+}
+
+// describe is respond with a description of the user agent's own.
+func (f *forker) describe(status int, tag string, rseq int, body []byte) {
+	f.t.Helper()
+	res := sip.NewResponse(f.invite, status, "", tag)
+	res.Add("Contact", "<sip:"+tag+"@"+f.at.String()+">")
+	if rseq > 0 {
+		res.Add("Require", "100rel")
+		res.Add("RSeq", itoa(rseq))
+	}
+	res.SetBody("application/sdp", body)
+	f.raw.send(f.to, string(res.Bytes()))
 	time.Sleep(100 * time.Millisecond)
 	f.take()
 }

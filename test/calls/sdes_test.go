@@ -254,3 +254,25 @@ func TestPhoneWithSDESFollowsAMove(t *testing.T) {
 		}
 	})
 }
+
+// A phone that has offered keys for several suites is not asked again where its far
+// end only wants new keys outside.
+func TestRekeyingLeavesAPhoneWithSDESAlone(t *testing.T) {
+	t.Parallel()
+	inBubble(t, rekeying(memnet.Options{Delay: 20 * time.Millisecond}, b2bua.Rekey{}, b2bua.Rekey{Every: 5 * time.Second}), func(t *testing.T, w *world) {
+		p := &srtpPhone{phone: w.alice, suite: srtp.Suites()[0]}
+		p.newKey()
+		spare := &srtpPhone{phone: w.alice, suite: srtp.Suites()[1], tag: "5"}
+		spare.newKey()
+		w.alice.body = func() []byte { return append(p.sdp(), spare.crypto()...) }
+		w.up()
+		p.learnKey(w.alice.answer.Body)
+		time.Sleep(time.Minute)
+		if b, a := p.converse(w, 20); b != 20 || a != 20 {
+			t.Errorf("bob heard %d, alice %d of 20", b, a)
+		}
+		if va, _ := w.views(); va.Rekeyings < 5 || w.alice.reinvited != nil {
+			t.Errorf("%d rekeyings, alice was asked: %v", va.Rekeyings, w.alice.reinvited != nil)
+		}
+	})
+}
