@@ -251,7 +251,11 @@ func TestSilence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, timed(test.timers), func(t *testing.T, w *world) {
+			o := timed(test.timers)
+			if test.ends {
+				o.optionsB = nil // it would notice at the same time, and A might only hear of it
+			}
+			inBubble(t, o, func(t *testing.T, w *world) {
 				w.up()
 				w.talk(50)
 				if test.hold {
