@@ -180,6 +180,7 @@ type Counters struct {
 	StrangersAnswered, StrangersDropped, MalformedCount uint64 // requests and messages
 	Active                                              int    // calls now
 	Subscriptions                                       int    // those that hold now
+	Dialogs                                             int    // see Proxy.Dialogs
 }
 
 // New starts a proxy on its listeners.
@@ -342,14 +343,15 @@ func (p *Proxy) Counters() Counters {
 		Total: p.counters.total.Load(), Protected: p.counters.protected.Load(), Refused: p.counters.refused.Load(), Failed: p.counters.failed.Load(),
 		StrangersAnswered: p.counters.strangersAnswered.Load(), StrangersDropped: p.counters.strangersDropped.Load(),
 		MalformedCount: p.stack.Malformed(), Active: active,
-		Subscriptions: p.relay.Subscriptions(),
+		Subscriptions: p.relay.Subscriptions(), Dialogs: p.Dialogs(),
 	}
 }
 
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
 
-// RemainingDialogs says of each of them what keeps it, as [sip.Stack.Remaining] does.
+// RemainingDialogs says of each of them what keeps it, as [sip.Stack.Remaining]
+// does: for who looks into a number that does not fall when calls end.
 func (p *Proxy) RemainingDialogs() []string { return p.stack.Remaining() }
 
 // waiting counts the BYEs on their way.
