@@ -1,7 +1,6 @@
 package b2bua
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/sipward/sipward/sip"
@@ -45,9 +44,8 @@ func (p *Proxy) authenticateAs(in *sip.Incoming, named sip.URI, reply reply) (us
 		status, field, given = 401, "WWW-Authenticate", "Authorization"
 	}
 	now, remote := time.Now(), in.Flow.Remote()
-	phone, source, account := suspected(single(remote.Addr()), named.User), suspected(single(remote.Addr()), ""), suspected(netip.Prefix{}, named.User)
-	held := !p.jail.held(now, wrongPasswords, phone, source, account).IsZero()
-	if held && !p.jail.proved(voucher{remote, named.User}, now) {
+	held, heard := p.door.Hears(remote, named.User, now)
+	if !heard {
 		p.counters.strangersDropped.Add(1)
 		return "", false
 	}
@@ -62,13 +60,11 @@ func (p *Proxy) authenticateAs(in *sip.Incoming, named sip.URI, reply reply) (us
 		last := false
 		if res.Verdict == auth.Wrong {
 			p.log.Info("wrong password", "listener", in.Flow.Listener().Name, "source", remote, "method", in.Method, "why", res.Reason)
-			for s, o := range map[suspect]offence{phone: wrongOfPhone, source: wrongOfSource, account: wrongForUser} {
-				last = p.jail.note(s, o, now) || last
-			}
+			last = p.door.WrongPassword(remote, named.User, now)
 		}
 		if held && res.Verdict != auth.Stale {
 			// Perhaps the phone itself, perhaps somebody who writes its address.
-			if may, _ := p.answers.answer(source.source, now); !may {
+			if !p.door.AnswerKnown(remote.Addr(), now) {
 				p.counters.strangersDropped.Add(1)
 				return "", false
 			}
@@ -84,7 +80,7 @@ func (p *Proxy) authenticateAs(in *sip.Incoming, named sip.URI, reply reply) (us
 		reply(status, "", fields...)
 		return "", false
 	}
-	p.jail.vouch(voucher{remote, res.User}, now)
+	p.door.RightPassword(remote, res.User, now)
 	if named.User != res.User || !p.home(named) {
 		p.log.Info("foreign identity", "user", res.User, "named", named.AOR(), "source", remote)
 		reply(403, "Forbidden", warning("this account may not speak for "+named.AOR()))

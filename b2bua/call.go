@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sipward/sipward/b2bua/door"
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
@@ -52,8 +53,7 @@ type Call struct {
 	forwards int         // Max-Forwards of the B leg's INVITE
 	decision policy.Decision
 	urgent   bool               // an emergency call: nothing refuses it
-	payer    suspect            // whose limit of calls it counts for; the zero value: nobody's
-	unproved bool               // the caller is a stranger whose address may be forged; under the proxy's lock
+	place    door.Place         // among all calls
 	user     string             // whose password the INVITE brought, or ""
 	meant    string             // who is called, behind an alias; "" where that is no address
 	assured  [2]assurance       // of the legs outside, by their ends

@@ -5,7 +5,7 @@
 // state is touched on the call's own queue alone; the two [Leg]s hand the
 // events of their dialogs to it. What the call does in order:
 //
-//	intake    who calls, from which side, may they (guard, policy, route)
+//	intake    who calls, from which side, may they (door, policy, route)
 //	dial      the B leg, hop after hop, each try with a new share
 //	early     a 183 before it: early media, with keys by 183 and PRACK
 //	answer    the 2xx: keys for the initiator, the answer back to the A leg

@@ -83,7 +83,7 @@ func (c *Call) mayShow() bool {
 	}
 	if c.shown.IsZero() {
 		now := time.Now()
-		if !c.p.guesses.begin(c.callee(), now) {
+		if !c.p.door.BeginExchange(c.callee(), now) {
 			return false
 		}
 		c.shown = now
@@ -97,7 +97,7 @@ func (c *Call) callee() string { return c.calledURI().AOR() }
 // pickedUp: the callee has answered, or has seen no dh-resp.
 func (c *Call) pickedUp() {
 	if !c.shown.IsZero() {
-		c.p.guesses.answered(c.callee(), c.shown)
+		c.p.door.Answered(c.callee(), c.shown)
 		c.shown = time.Time{}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sipward/sipward/b2bua/door"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/sip"
 )
@@ -94,16 +95,8 @@ func (p *Proxy) refuseStranger(in *sip.Incoming, from netip.Addr) {
 }
 
 func (p *Proxy) answerStranger(in *sip.Incoming, from netip.Addr, answer func()) {
-	now := time.Now()
-	if p.shutOut(from, now) {
+	if !p.door.AnswerStranger(from, func() bool { return p.foreign(in) }, time.Now()) {
 		p.counters.strangersDropped.Add(1)
-		return
-	}
-	if may, greedy := p.guard.answer(networkOf(from), now); !may {
-		p.counters.strangersDropped.Add(1)
-		if greedy && p.foreign(in) {
-			p.tooMany(suspected(networkOf(from), ""), from, now)
-		}
 		return
 	}
 	p.counters.strangersAnswered.Add(1)
@@ -238,12 +231,12 @@ func (p *Proxy) invite(in *sip.Incoming, l *listener, peer string) {
 		return
 	}
 	now := time.Now()
-	c.unproved = stranger && !p.acquainted(source, now)
-	if c.unproved && !p.guard.strangerCalls(now) {
+	unproved := stranger && !p.door.Acquainted(source, now)
+	if unproved && !p.door.StrangerCalls(now) {
 		p.counters.strangersDropped.Add(1)
 		return
 	}
-	if full := p.add(c, g.payer); full != "" {
+	if full := p.add(c, door.Entry{Payer: g.payer, Unproved: unproved}); full != "" {
 		p.counters.refused.Add(1)
 		if stranger {
 			p.refuseStranger(in, source)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sipward/sipward/b2bua/door"
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
 	"github.com/sipward/sipward/policy"
@@ -117,9 +118,7 @@ type Proxy struct {
 	byFlow      map[*sip.Listener]*listener
 	ground      atomic.Pointer[ground]
 	moving      sync.Mutex // held by Move
-	guard       *guard     // of strangers, and of what everybody may begin
-	answers     *guard     // of refusals to those inside
-	jail        *jail
+	door        *door.Door // who may come in, and how often
 	up          *upstream
 	trunks      []*trunk
 	relay       *relayer.Relay
@@ -128,14 +127,11 @@ type Proxy struct {
 	learning    sync.WaitGroup // what the memory is being told
 	forking     *pathMemory    // addresses outside at which several user agents ring
 	sdesPhones  *pathMemory    // phones inside that speak SRTP alone, as far as they have shown
-	guesses     *guesses
 	hub         hub
 	counters    counters
 
 	mu       sync.Mutex
 	calls    map[string]*Call
-	paying   map[suspect]int // calls at once, of those who have any
-	unproved int             // calls of strangers whose address may be forged
 	draining bool
 	byes     int           // sent and not answered yet
 	idle     chan struct{} // closed when draining and neither calls nor BYEs are left
@@ -180,6 +176,7 @@ type Counters struct {
 	StrangersAnswered, StrangersDropped, MalformedCount uint64 // requests and messages
 	Active                                              int    // calls now
 	Subscriptions                                       int    // those that hold now
+	Dialogs                                             int    // see Proxy.Dialogs
 }
 
 // New starts a proxy on its listeners.
@@ -202,9 +199,6 @@ func New(o Options) (*Proxy, error) {
 	if o.Rekey.MinInterval == 0 {
 		o.Rekey.MinInterval = defaultMinInterval
 	}
-	if o.Limits.Calls == 0 {
-		o.Limits.Calls = defaultCalls
-	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -214,7 +208,7 @@ func New(o Options) (*Proxy, error) {
 	if o.Trusted == nil {
 		o.Trusted = func(string) bool { return false }
 	}
-	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, paying: map[suspect]int{}, guard: newGuard(), answers: newGuard(), jail: newJail(), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), forking: newPathMemory(), sdesPhones: newPathMemory(), guesses: newGuesses(), idle: make(chan struct{})}
+	p := &Proxy{o: o, log: o.Log, byFlow: map[*sip.Listener]*listener{}, calls: map[string]*Call{}, door: door.New(o.Limits, o.Log), registering: make(chan struct{}, maxRegistering), stripped: newPathMemory(), forking: newPathMemory(), sdesPhones: newPathMemory(), idle: make(chan struct{})}
 	p.stack = sip.NewStack(sip.Options{Handler: p.intake, UserAgent: o.UserAgent, Log: o.Log})
 	p.relay = relayer.New(p.stack, o.UserAgent, o.Log)
 	p.up = newUpstream(o.AccountsElsewhere, p.stack.KeepAlive, o.Log)
@@ -342,14 +336,15 @@ func (p *Proxy) Counters() Counters {
 		Total: p.counters.total.Load(), Protected: p.counters.protected.Load(), Refused: p.counters.refused.Load(), Failed: p.counters.failed.Load(),
 		StrangersAnswered: p.counters.strangersAnswered.Load(), StrangersDropped: p.counters.strangersDropped.Load(),
 		MalformedCount: p.stack.Malformed(), Active: active,
-		Subscriptions: p.relay.Subscriptions(),
+		Subscriptions: p.relay.Subscriptions(), Dialogs: p.Dialogs(),
 	}
 }
 
 // Dialogs counts the dialogs that are alive or wait for late repetitions.
 func (p *Proxy) Dialogs() int { return p.stack.Dialogs() }
 
-// RemainingDialogs says of each of them what keeps it, as [sip.Stack.Remaining] does.
+// RemainingDialogs says of each of them what keeps it, as [sip.Stack.Remaining]
+// does: for who looks into a number that does not fall when calls end.
 func (p *Proxy) RemainingDialogs() []string { return p.stack.Remaining() }
 
 // waiting counts the BYEs on their way.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sipward/sipward/b2bua/door"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
@@ -36,7 +37,7 @@ type goal struct {
 	meant  string        // who is called, behind an alias
 	known  bool          // there is such a place
 	user   string        // who asks, where a password has proved it
-	payer  suspect       // whose limits count; the zero value: nobody's
+	payer  door.Who      // whose limits count; the zero value: nobody's
 }
 
 // goalOf says where a request goes, once its sender has proved who it is. Where
@@ -61,7 +62,7 @@ func (p *Proxy) goalOf(in *sip.Incoming, l *listener) (g goal, ok bool) {
 			return g, false
 		}
 	case p.peerOf(in, l) == "":
-		g.payer = suspected(networkOf(in.Flow.Remote().Addr()), "")
+		g.payer = door.Stranger(in.Flow.Remote().Addr())
 	}
 	if t := p.trunk(p.peerOf(in, l)); t != nil {
 		in.Message = t.led(in, l)

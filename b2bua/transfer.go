@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sipward/sipward/b2bua/door"
 	"github.com/sipward/sipward/policy"
 	"github.com/sipward/sipward/route"
 	"github.com/sipward/sipward/sip"
@@ -136,7 +137,7 @@ func (c *Call) refer(l *Leg, tx *sip.ServerTx) {
 			return
 		}
 		in := c.onBehalf(l, req, target.URI)
-		if l.side == policy.Inside && !c.p.mayAsk(userOf(in, user)) {
+		if l.side == policy.Inside && !c.p.door.CountUser(userOf(in, user), time.Now()) {
 			tx.Reply(503, "", sip.Field{Name: "Retry-After", Value: "10"}, warning("more requests than sipward takes from one user"))
 			return
 		}
@@ -172,11 +173,6 @@ func (c *Call) prover(l *Leg, tx *sip.ServerTx) (user string, ok bool) {
 		tx.Reply(403, "")
 	}
 	return user, ok
-}
-
-// mayAsk counts one more request of a user.
-func (p *Proxy) mayAsk(user suspect) bool {
-	return p.o.Limits.RequestsPerUser == 0 || p.guard.request(user, time.Now(), p.o.Limits.RequestsPerUser)
 }
 
 // onBehalf is the INVITE that a party would send to call the target itself.
@@ -257,11 +253,11 @@ func (t *transfer) blind(tx *sip.ServerTx, in *sip.Incoming, user string) {
 	to.offer.DropDH()
 	to.offer.Resume()
 	t.stays.withoutSDES(to.offer)
-	payer := suspect{}
+	payer := door.Who{}
 	if t.by.side == policy.Inside {
 		payer = userOf(in, user)
 	}
-	if full := p.addFor(to, c, payer); full != "" {
+	if full := p.add(to, door.Entry{Payer: payer, Continues: &c.place}); full != "" {
 		refuse(503, full)
 		return
 	}
@@ -290,25 +286,4 @@ const tolled = "a call that leaves by an account stays with somebody inside, unl
 // route that is closed to transfers.
 func (p *Proxy) tolls(l *Leg) bool {
 	return l.dialled && !l.open && l.side == policy.Outside && p.trunk(l.peer) != nil
-}
-
-// addFor registers a call that continues another one, which is counted for the
-// same payer only once.
-func (p *Proxy) addFor(c, before *Call, payer suspect) (full string) {
-	if payer != (suspect{}) && before.payer == payer {
-		payer = suspect{}
-	}
-	if full = p.add(c, payer); full == "" && payer == (suspect{}) {
-		p.passPayer(before, c)
-	}
-	return full
-}
-
-// passPayer lets another call count for who pays for one.
-func (p *Proxy) passPayer(from, to *Call) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if to.payer == (suspect{}) {
-		from.payer, to.payer = suspect{}, from.payer
-	}
 }

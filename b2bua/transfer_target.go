@@ -217,7 +217,7 @@ func (t *transfer) failed(status int, phrase string) {
 	if t.to != nil {
 		t.to.leading = nil
 		if t.seat.standin {
-			c.p.passPayer(t.to, c)
+			c.p.door.PassOn(&t.to.place, &c.place)
 		}
 	}
 	if status < 300 {

@@ -12,8 +12,8 @@ import (
 // maxScrapes bounds the scrapes that are answered at once.
 const maxScrapes = 4
 
-// Counters are figures since the process began, but for CallsActive and
-// Subscriptions.
+// Counters are figures since the process began, but for CallsActive,
+// Subscriptions and Dialogs.
 type Counters struct {
 	CallsTotal        uint64 // calls that began
 	CallsProtected    uint64 // of them, those whose media was protected
@@ -21,6 +21,7 @@ type Counters struct {
 	CallsFailed       uint64 // ended by an error before or during the call
 	CallsActive       int    // calls now
 	Subscriptions     int    // that hold now
+	Dialogs           int    // SIP dialogs now, with those that wait for late repetitions
 	StrangersAnswered uint64 // requests of strangers that got the one answer
 	StrangersDropped  uint64 // requests of strangers beyond the rate limit
 	MessagesMalformed uint64 // SIP messages that could not be read
@@ -89,6 +90,7 @@ var counterDescs = []struct {
 	{plain("sipward_calls_failed_total", "Calls that an error ended."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.CallsFailed) }},
 	{plain("sipward_calls_active", "Calls now."), prometheus.GaugeValue, func(c Counters) float64 { return float64(c.CallsActive) }},
 	{plain("sipward_subscriptions", "Subscriptions that are carried now."), prometheus.GaugeValue, func(c Counters) float64 { return float64(c.Subscriptions) }},
+	{plain("sipward_dialogs", "SIP dialogs now; those of a call that is over stay for half a minute, for late repetitions."), prometheus.GaugeValue, func(c Counters) float64 { return float64(c.Dialogs) }},
 	{plain("sipward_strangers_answered_total", "Requests of strangers that were answered."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.StrangersAnswered) }},
 	{plain("sipward_strangers_dropped_total", "Requests of strangers dropped beyond the rate limit."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.StrangersDropped) }},
 	{plain("sipward_messages_malformed_total", "SIP messages that could not be read."), prometheus.CounterValue, func(c Counters) float64 { return float64(c.MessagesMalformed) }},

@@ -33,7 +33,7 @@ func TestMetrics(t *testing.T) {
 	src := newFakeSource(view("a", 0), view("b", 1), odd, b2bua.View{ID: "n", Protection: "none"})
 	counters := func() Counters {
 		return Counters{CallsTotal: 11, CallsProtected: 12, CallsRefused: 13, CallsFailed: 14, CallsActive: 15,
-			StrangersAnswered: 16, StrangersDropped: 17, MessagesMalformed: 18, Subscriptions: 19}
+			StrangersAnswered: 16, StrangersDropped: 17, MessagesMalformed: 18, Subscriptions: 19, Dialogs: 20}
 	}
 	_, base := serve(t, Options{Source: src, Counters: counters, Version: "1.2.3"})
 	ask(t, base+"/api/calls", nil)
@@ -56,6 +56,7 @@ func TestMetrics(t *testing.T) {
 		`sipward_calls_failed_total`:                                         14,
 		`sipward_calls_active`:                                               15,
 		`sipward_subscriptions`:                                              19,
+		`sipward_dialogs`:                                                    20,
 		`sipward_strangers_answered_total`:                                   16,
 		`sipward_strangers_dropped_total`:                                    17,
 		`sipward_messages_malformed_total`:                                   18,

@@ -71,11 +71,11 @@ func (x *Exchange) TakeResp(a Attrs) (fin string, err error) {
 	if err := checkSigs(a.Sigs); err != nil {
 		return "", x.faulty(err)
 	}
-	key := x.keyOf(answer.group)
-	if key == nil {
+	group, key, ok := x.offeredGroup(answer.group)
+	if !ok {
 		return "", x.fail("dh-resp", "it chooses a group that was not offered")
 	}
-	var ok bool
+	x.group = group
 	if x.suite, ok = findSuite(x.cfg.Suites, answer.suite); !ok {
 		return "", x.fail("dh-resp", "it chooses a suite that was not offered")
 	}
@@ -106,14 +106,12 @@ func (x *Exchange) TakeResp(a Attrs) (fin string, err error) {
 	return x.fin, x.agreed(committed)
 }
 
-// keyOf finds the key that was made for a group of the offer, nil for another
-// group.
-func (x *Exchange) keyOf(group string) *ecdh.PrivateKey {
+// offeredGroup finds a group of the offer and the key that was made for it.
+func (x *Exchange) offeredGroup(name string) (g group, key *ecdh.PrivateKey, ok bool) {
 	for _, e := range x.offered {
-		if e.group.name == group {
-			x.group = e.group
-			return e.key
+		if e.group.name == name {
+			return e.group, e.key, true
 		}
 	}
-	return nil
+	return group{}, nil, false
 }

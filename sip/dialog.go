@@ -319,6 +319,7 @@ func (d *Dialog) receiveRequest(flow Flow, m *Message, branch string) {
 			via, _ := ParseVia(m.Values("Via")[0])
 			t.follow(flow, via)
 			t.again()
+			d.reconnect(m, flow)
 			return
 		}
 	}

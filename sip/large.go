@@ -52,9 +52,10 @@ func (m *Message) over(f Flow) *Message {
 func (t *clientTx) startLarge(tcp Flow) {
 	flow, req, wire := t.flow, t.req, t.wire
 	t.flow, t.req = tcp, req.over(tcp)
-	t.wire = t.req.Bytes()
-	t.attempt(tcp, t.wire, func() {
-		if t.state == txCalling {
+	t.wire, t.wait = t.req.Bytes(), &awaited{}
+	t.attempt(tcp, outgoing{b: t.wire, wait: t.wait}, func() {
+		if t.pending() && !t.stack.closing() {
+			t.wait.forget()
 			t.flow, t.req, t.wire = flow, req, wire
 			t.startSmall()
 		}
@@ -67,7 +68,7 @@ func (d *Dialog) ackLarge(t *clientTx, index int, ack *Message, tcp Flow) {
 	small := t.acks[index]
 	wire := ack.over(tcp).Bytes()
 	t.acks[index].wire, t.acks[index].flow = wire, tcp
-	d.attempt(tcp, wire, func() {
+	d.attempt(tcp, outgoing{b: wire}, func() {
 		if index < len(t.acks) { // else the transaction has ended meanwhile
 			t.acks[index] = small
 		}
@@ -77,10 +78,11 @@ func (d *Dialog) ackLarge(t *clientTx, index int, ack *Message, tcp Flow) {
 	})
 }
 
-// attempt sends b on a connection. Where it could not leave within largeWait it
-// never will, and instead runs on the queue, once.
-func (p place) attempt(f Flow, b []byte, instead func()) {
-	claim := new(atomic.Bool)
+// attempt sends a message on a connection. Where it could not leave within
+// largeWait it never will, and instead runs on the queue, once; so it does where
+// the connection ends on which a request waits.
+func (p place) attempt(f Flow, o outgoing, instead func()) {
+	o.claim = new(atomic.Bool)
 	given := false
 	give := func() {
 		if !given {
@@ -88,9 +90,14 @@ func (p place) attempt(f Flow, b []byte, instead func()) {
 			instead()
 		}
 	}
-	f.listener.bound.Load().streams.send(f, outgoing{b: b, claim: claim, fail: func(error) { p.queue.Post(give) }})
+	if o.wait != nil {
+		o.wait.ended = func(*cut) { p.queue.Post(give) }
+	} else {
+		o.fail = func(error) { p.queue.Post(give) }
+	}
+	f.listener.bound.Load().streams.send(f, o)
 	p.after(largeWait, func() {
-		if claim.CompareAndSwap(false, true) {
+		if o.claim.CompareAndSwap(false, true) {
 			if !given {
 				f.listener.shunned.add(f.remote)
 			}

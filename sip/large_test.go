@@ -102,6 +102,27 @@ func TestALargeInviteLeavesOverTCP(t *testing.T) {
 	})
 }
 
+// A connection that ends before the answer gives the request back to UDP.
+func TestALargeInviteWhoseConnectionEnds(t *testing.T) {
+	inWorld(t, memnet.Options{}, func(w *world) {
+		dial, peers := taking(t)
+		s, l := w.both(dial)
+		bob := w.remote(bobAddr)
+		u := newUser()
+		u.dialLarge(t, s, l, 1500)
+		p := <-peers
+		inv := p.next("INVITE")
+		p.write(string(NewResponse(inv, 180, "", "b").Bytes()))
+		synctest.Wait()
+		p.Close()
+		small := bob.next("INVITE")
+		bob.respond(aliceAddr, small, 486, "b")
+		bob.next("ACK")
+		w.wantHeard(u, "180", "refused 486")
+		w.wantTimes("INVITE", w.sent(aliceAddr, "INVITE"), seconds(0))
+	})
+}
+
 // What is not large goes over UDP; so do the small requests behind a large one.
 func TestOnlyLargeRequestsLeaveOverTCP(t *testing.T) {
 	inWorld(t, memnet.Options{}, func(w *world) {

@@ -142,8 +142,9 @@ type Flow struct {
 	name     string      // TLS: whom the peer must prove to be; "": its address
 	conn     *streamConn // TCP, TLS: the connection that a message came in on
 
-	// TCP, TLS, of a response: where a connection is opened to when conn has ended
-	// (RFC 3261 section 18.2.2); the port of remote is none that is listened at.
+	// TCP, TLS: where a connection is opened to when conn has ended, for a response
+	// (RFC 3261 section 18.2.2) or a request within a dialog; the port of remote may
+	// be none that is listened at.
 	back netip.AddrPort
 }
 
@@ -175,14 +176,15 @@ func (f Flow) Toward(target URI, routes []string, name string) Flow {
 			target = a.URI
 		}
 	}
-	if f.conn != nil && !f.conn.isClosed() {
-		return f
-	}
 	addr, ok := target.Addr()
 	if !ok || addr.Is4() != f.listener.Local().Addr().Is4() || unreachable(addr, f.remote.Addr()) {
 		return f
 	}
-	return f.listener.FlowTo(netip.AddrPortFrom(addr, uint16(target.Port)), name)
+	to := f.listener.FlowTo(netip.AddrPortFrom(addr, uint16(target.Port)), name)
+	if f.conn != nil && !f.conn.isClosed() {
+		to.back, to.remote, to.conn = to.remote, f.remote, f.conn
+	}
+	return to
 }
 
 // reliable says whether the transport repeats by itself what was lost.
@@ -190,7 +192,21 @@ func (f Flow) reliable() bool { return f.listener != nil && !f.listener.datagram
 
 func (f Flow) secure() bool { return f.Network() == "tls" }
 
-// send writes one message. fail is called, on any goroutine and at most once,
+// ask sends a request. ended is called, on any goroutine and at most once, when
+// it could not be sent or its connection has ended, unless what is returned was
+// told to forget it. That is nil over UDP, which has no end.
+func (f Flow) ask(b []byte, ended func(*cut)) *awaited {
+	at := f.listener.bound.Load()
+	if at.packet != nil {
+		f.send(b, func(err error) { ended(&cut{reason: err}) })
+		return nil
+	}
+	w := &awaited{ended: ended}
+	at.streams.send(f, outgoing{b: b, wait: w})
+	return w
+}
+
+// send writes one message that is no request. fail is called, on any goroutine and at most once,
 // when it could not be sent.
 func (f Flow) send(b []byte, fail func(error)) {
 	at := f.listener.bound.Load()

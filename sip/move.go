@@ -106,8 +106,8 @@ type MoveOptions struct {
 // and flows go on over the new one, and everything sent from now on names the
 // new address. Connections of a stream socket that was replaced are closed. The
 // far ends of dialogs learn of it by the next request that has a Contact, a
-// re-INVITE say (RFC 3261 section 12.2.1.1); Dialog.Resend repeats what waits
-// for an answer. It may be called from any goroutine, for one listener from one
+// re-INVITE say (RFC 3261 section 12.2.1.1). What waits for an answer on a
+// connection is sent anew; over UDP Dialog.Resend repeats it. It may be called from any goroutine, for one listener from one
 // at a time. After an error the listener is where it was, and the new socket the
 // caller's.
 func (l *Listener) Move(o MoveOptions) error {
@@ -148,6 +148,10 @@ func (l *Listener) Move(o MoveOptions) error {
 		l.replaced = append(l.replaced, old)
 	}
 	s.wg.Add(1)
+	s.mu.Unlock()
+	if old.streams != nil {
+		old.streams.hangUp() // before anything else is sent, which must not go out on an old connection
+	}
 	go func() {
 		defer s.wg.Done()
 		if lingers {
@@ -163,10 +167,6 @@ func (l *Listener) Move(o MoveOptions) error {
 		}
 		old.close()
 	}()
-	s.mu.Unlock()
-	if old.streams != nil {
-		old.streams.hangUp() // now: what is sent next must not go out on an old connection
-	}
 	return nil
 }
 
@@ -182,13 +182,13 @@ func (l *Listener) Vacate(addr netip.AddrPort) {
 	}
 }
 
-// Resend sends once more what waits for an answer in this dialog, after the
-// dialog's listener was moved: the far end's answers would go to an address that
-// is no longer there, and an INVITE that was answered 100 is not repeated by
+// Resend sends once more what waits for an answer over UDP in this dialog, after
+// the dialog's listener was moved: the far end's answers would go to an address
+// that is no longer there, and an INVITE that was answered 100 is not repeated by
 // itself. It must be called on the queue.
 func (d *Dialog) Resend() {
 	for _, t := range d.clients {
-		if t.state == txCalling || t.state == txProceeding {
+		if t.pending() && !t.flow.reliable() {
 			t.send()
 		}
 	}

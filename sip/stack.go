@@ -90,8 +90,9 @@ func (s *Stack) Listen(o ListenerOptions) (*Listener, error) {
 	return l, nil
 }
 
-// Close closes every listener and stops every transaction's timers. Dialogs
-// get no further events. It returns when all readers have ended.
+// Close closes every listener and stops every transaction's timers; what
+// waits on a connection that stands leaves before, within a second. Dialogs get no further
+// events. It returns when all readers have ended.
 func (s *Stack) Close() {
 	s.mu.Lock()
 	if !s.closed {
@@ -105,9 +106,11 @@ func (s *Stack) Close() {
 		dialogs = append(dialogs, d)
 	}
 	s.mu.Unlock()
+	var closing sync.WaitGroup
 	for _, l := range listeners {
-		l.bound.Load().close()
+		closing.Go(l.bound.Load().close)
 	}
+	closing.Wait()
 	s.wg.Wait()
 	for _, d := range dialogs {
 		d.queue.Post(d.discard)

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,9 +22,8 @@ const (
 )
 
 var (
-	errStreamFull   = errors.New("sip: connection's queue is full")
-	errStreamLimit  = errors.New("sip: too many connections")
-	errStreamClosed = errors.New("sip: connection closed")
+	errStreamFull  = errors.New("sip: connection's queue is full")
+	errStreamLimit = errors.New("sip: too many connections")
 )
 
 // streams holds the TCP connections of one listener.
@@ -38,6 +38,7 @@ type streams struct {
 	shaking map[*streamConn]struct{} // of conns: inbound, in the handshake of TLS
 	dialed  map[peerKey]*streamConn  // outbound
 	closed  bool
+	leaving chan struct{} // closed: what is queued leaves, and then the connections end
 	wg      sync.WaitGroup
 }
 
@@ -54,6 +55,7 @@ type streamConn struct {
 	s      *streams
 	remote netip.AddrPort
 	name   string // TLS: whom the peer has to prove to be
+	dialed bool   // by this side
 	out    chan outgoing
 	done   chan struct{}
 	once   sync.Once
@@ -63,15 +65,15 @@ type streamConn struct {
 	client *x509.Certificate
 
 	mu      sync.Mutex
-	conn    net.Conn      // nil until dialled
-	reason  error         // why it ended
-	unheard []func(error) // TLS, dialled: of what left before the peer said anything
-	spoken  bool          // the peer has said something
+	conn    net.Conn  // nil until dialled
+	reason  error     // why it ended
+	waiting list.List // of *awaited
 }
 
 type outgoing struct {
 	b     []byte
-	fail  func(error)
+	fail  func(error)  // it could not be written
+	wait  *awaited     // a request: in place of fail
 	claim *atomic.Bool // not nil: who sets it first sends the message
 }
 
@@ -82,7 +84,7 @@ func newStreams(l *Listener, local netip.Addr, ln net.Listener, dial func(contex
 			return d.DialContext(ctx, "tcp", remote.String())
 		}
 	}
-	return &streams{l: l, ln: ln, dial: dial, conns: map[*streamConn]struct{}{}, shaking: map[*streamConn]struct{}{}, dialed: map[peerKey]*streamConn{}}
+	return &streams{l: l, ln: ln, dial: dial, conns: map[*streamConn]struct{}{}, shaking: map[*streamConn]struct{}{}, dialed: map[peerKey]*streamConn{}, leaving: make(chan struct{})}
 }
 
 func (s *streams) accept() {
@@ -176,25 +178,26 @@ func (s *streams) send(f Flow, o outgoing) {
 			to.addr = f.back
 		}
 		if c = s.dialedTo(to); c == nil {
-			if o.fail != nil {
-				o.fail(errStreamLimit)
-			}
+			o.unsent(errStreamLimit)
 			return
 		}
+	} else if f.back.IsValid() && o.wait == nil {
+		o.fail = f.elsewhere(o)
 	}
 	c.send(o)
 }
 
 func (c *streamConn) send(o outgoing) {
+	if o.wait != nil && !c.await(o.wait) {
+		return
+	}
 	select {
 	case c.out <- o:
 		if c.isClosed() {
 			c.drain() // it closed between the look and the send
 		}
 	default:
-		if o.fail != nil {
-			o.fail(errStreamFull)
-		}
+		o.unsent(errStreamFull)
 	}
 }
 
@@ -212,7 +215,7 @@ func (s *streams) dialedTo(to peerKey) *streamConn {
 	}
 	c := s.newConn(to.addr, nil)
 	if c != nil {
-		c.name = to.name
+		c.name, c.dialed = to.name, true
 		s.dialed[to] = c
 		go c.dialAndWrite()
 	}
@@ -227,92 +230,6 @@ func (s *streams) standing(to peerKey) *streamConn {
 		return c
 	}
 	return nil
-}
-
-func (s *streams) close() {
-	s.hangUp()
-	s.wg.Wait()
-}
-
-// hangUp closes everything and waits for nothing.
-func (s *streams) hangUp() {
-	s.ln.Close()
-	s.mu.Lock()
-	s.closed = true
-	conns := make([]*streamConn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	s.mu.Unlock()
-	for _, c := range conns {
-		c.close()
-	}
-}
-
-func (c *streamConn) isClosed() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
-
-func (c *streamConn) close() {
-	c.once.Do(func() {
-		close(c.done)
-		c.mu.Lock()
-		if c.conn != nil {
-			c.s.shut(c.conn)
-		}
-		unheard := c.unheard
-		c.unheard = nil
-		c.mu.Unlock()
-		c.s.mu.Lock()
-		delete(c.s.conns, c)
-		delete(c.s.shaking, c)
-		if to := (peerKey{c.remote, c.name}); c.s.dialed[to] == c {
-			delete(c.s.dialed, to)
-		}
-		c.s.mu.Unlock()
-		for _, fail := range unheard {
-			fail(c.why())
-		}
-		c.drain()
-	})
-}
-
-// end is close with a reason for those who wait.
-func (c *streamConn) end(reason error) {
-	c.mu.Lock()
-	if c.reason == nil {
-		c.reason = reason
-	}
-	c.mu.Unlock()
-	c.close()
-}
-
-func (c *streamConn) why() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.reason == nil {
-		return errStreamClosed
-	}
-	return c.reason
-}
-
-// drain tells those who wait that their message will not leave.
-func (c *streamConn) drain() {
-	for {
-		select {
-		case o := <-c.out:
-			if o.fail != nil {
-				o.fail(c.why())
-			}
-		default:
-			return
-		}
-	}
 }
 
 func (c *streamConn) dialAndWrite() {
@@ -354,21 +271,41 @@ func (c *streamConn) write() {
 	for {
 		select {
 		case o := <-c.out:
-			if o.claim != nil && !o.claim.CompareAndSwap(false, true) {
-				continue // it has left by another way
-			}
-			c.conn.SetWriteDeadline(time.Now().Add(streamTimeout))
-			if _, err := c.conn.Write(o.b); err != nil {
-				if o.fail != nil {
-					o.fail(err)
-				}
+			if !c.put(o) {
 				return
 			}
-			c.left(o)
+		case <-c.s.leaving:
+			c.flush()
+			return
 		case <-c.done:
 			return
 		}
 	}
+}
+
+// put writes one message; false where the connection has ended.
+func (c *streamConn) put(o outgoing) bool {
+	if o.claim != nil && !o.claim.CompareAndSwap(false, true) {
+		return true // it has left by another way
+	}
+	if !c.leaves(o) {
+		if o.fail != nil {
+			o.fail(c.why())
+		}
+		return false
+	}
+	c.conn.SetWriteDeadline(time.Now().Add(streamTimeout))
+	if n, err := c.conn.Write(o.b); err != nil {
+		if n == 0 {
+			c.stays(o)
+		}
+		if o.fail != nil {
+			o.fail(err)
+		}
+		c.end(err)
+		return false
+	}
+	return true
 }
 
 // read frames the stream (RFC 3261 section 18.3) until it ends or cannot be
@@ -390,9 +327,7 @@ func (c *streamConn) read(conn net.Conn, inbound bool) {
 			return
 		}
 		c.heard.Store(time.Now().UnixNano())
-		if c.reads.Add(1) == 1 {
-			c.speaks()
-		}
+		c.reads.Add(1)
 		frames.write(buf[:n])
 		for {
 			m, err := frames.next()

@@ -306,6 +306,7 @@ func TestTCPResponseBehindAClosedConnection(t *testing.T) {
 	p := dialTCP(t, l.Local())
 	p.write(string(p.request("INVITE", "Via", "SIP/2.0/TCP "+addr.String()+";branch=z9hG4bK1;rport").Bytes()))
 	<-rings
+	p.next("100 INVITE")
 	p.Close()
 	for deadline := time.Now().Add(10 * time.Second); connections(l) > 0; {
 		if time.Now().After(deadline) {

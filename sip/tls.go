@@ -127,29 +127,6 @@ func (s *streams) limitHandshakes() {
 	oldest.close()
 }
 
-// left notes who is to be told where the peer ends a connection before it said
-// anything: under TLS 1.3 it judges our certificate after we have sent.
-func (c *streamConn) left(o outgoing) {
-	if c.s.secure == nil || o.fail == nil {
-		return
-	}
-	c.mu.Lock()
-	late := !c.spoken && c.isClosed()
-	if !c.spoken && !late && len(c.unheard) < maxOutgoing {
-		c.unheard = append(c.unheard, o.fail)
-	}
-	c.mu.Unlock()
-	if late {
-		o.fail(c.why())
-	}
-}
-
-func (c *streamConn) speaks() {
-	c.mu.Lock()
-	c.spoken, c.unheard = true, nil
-	c.mu.Unlock()
-}
-
 // lost notes why reading has ended, where the peer says so.
 func (c *streamConn) lost(err error) {
 	if remoteAlert(err) != "" {

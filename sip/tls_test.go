@@ -438,6 +438,7 @@ func TestTLSResponseBehindAClosedConnection(t *testing.T) {
 			p := &tcpPeer{t: t, Conn: conn}
 			p.write(string(p.request("INVITE", "Via", "SIP/2.0/TLS "+addr.String()+";branch=z9hG4bK1").Bytes()))
 			<-rings
+			p.next("100 INVITE")
 			p.Close()
 			for deadline := time.Now().Add(10 * time.Second); connections(l) > 0; time.Sleep(time.Millisecond) { // no event says so
 				if time.Now().After(deadline) {

@@ -2,15 +2,15 @@ package sip
 
 import (
 	"errors"
-	"fmt"
 	"time"
 )
 
 var (
 	// ErrTimeout: no final response came within 64*T1.
 	ErrTimeout = errors.New("sip: no answer (timer B/F)")
-	// ErrTransport: the request could not be sent. What the user gets wraps the
-	// reason too, so compare with errors.Is.
+	// ErrTransport: the request could not be sent, or its connection has ended
+	// before the answer. What the user gets wraps the reason too, so compare with
+	// errors.Is.
 	ErrTransport = errors.New("sip: the request could not be sent")
 	// ErrCancelled: the INVITE was cancelled by this side.
 	ErrCancelled = errors.New("sip: cancelled")
@@ -69,6 +69,9 @@ type clientTx struct {
 	req     *Message
 	wire    []byte
 	flow    Flow
+	wait    *awaited // over TCP and TLS, until the answer
+	anew    int      // how often it was sent anew, its connection having ended
+	arrived bool     // perhaps: it has left
 	branch  string
 	state   txState
 	handle  func(*Message, error) // each 1xx, each 2xx of an INVITE, one final response or error
@@ -93,7 +96,7 @@ func (t *clientTx) start() {
 		t.startSmall()
 	}
 	t.timeout = t.after(64*T1, func() {
-		if t.state == txCalling || t.state == txProceeding {
+		if t.pending() {
 			t.fail(ErrTimeout)
 		}
 	})
@@ -123,14 +126,40 @@ func (m *Message) stub() *Message {
 func (t *clientTx) invite() bool { return t.req.Method == "INVITE" }
 
 func (t *clientTx) send() {
-	t.flow.send(t.wire, func(err error) {
-		t.queue.Post(func() {
-			if t.state == txCalling || t.state == txProceeding {
-				t.stack.log.Debug("request not sent", "method", t.req.Method, "to", t.flow.remote, "error", err)
-				t.fail(fmt.Errorf("%w: %w", ErrTransport, err))
+	t.wait = t.flow.ask(t.wire, func(why *cut) { t.queue.Post(func() { t.severed(why) }) })
+}
+
+// pending says whether there is no final response yet.
+func (t *clientTx) pending() bool { return t.state == txCalling || t.state == txProceeding }
+
+// severed: the request could not leave, or its connection has ended before the
+// answer. Then the connection may have been stale, and the request has not been
+// read; or the far end answers over another one, as RFC 3261 section 18.2.2 lets
+// it. Both are met by sending the request anew, as is done over UDP: its branch
+// says that it is the same. Where that cannot be the user is told at once. Alone a
+// phone that rings and that nobody can connect to is given time to come back.
+func (t *clientTx) severed(why *cut) {
+	if !t.pending() || t.stack.closing() {
+		return
+	}
+	t.stack.log.Debug("request not sent", "method", t.req.Method, "to", t.flow.remote, "error", why)
+	t.arrived = t.arrived || why.left
+	flow, way := t.flow.anew()
+	switch {
+	case why.stale && way && t.anew < maxAnew:
+		t.anew++
+		t.flow = flow
+		t.send()
+	case why.stale && !way && t.invite() && t.state == txProceeding:
+		t.timeout.stop()
+		t.timeout = t.after(64*T1, func() {
+			if t.state == txProceeding {
+				t.fail(why)
 			}
 		})
-	})
+	default:
+		t.fail(why)
+	}
 }
 
 func (t *clientTx) armResend(wait time.Duration) {
@@ -147,13 +176,12 @@ func (t *clientTx) armResend(wait time.Duration) {
 	})
 }
 
-// fail gives the request up. An INVITE that was sent is waited for a little
-// more: a 2xx that comes late must be acknowledged and released, or the callee
-// sits in a call without a caller.
+// fail gives the request up. An INVITE that may have arrived is waited for a
+// little more: a 2xx that comes late must be acknowledged and released, or the
+// callee sits in a call without a caller.
 func (t *clientTx) fail(err error) {
-	if t.invite() && !errors.Is(err, ErrTransport) {
-		t.state = txCompleted
-		t.stopTimers()
+	if t.invite() && (t.arrived || !errors.Is(err, ErrTransport)) {
+		t.decide(txCompleted)
 		t.linger = t.after(64*T1, t.terminate)
 	} else {
 		t.terminate()
@@ -175,7 +203,7 @@ func (t *clientTx) ackTo(tag string) *sentAck {
 func (t *clientTx) receive(res *Message) {
 	switch {
 	case res.Status < 200:
-		if t.state == txCalling || t.state == txProceeding {
+		if t.pending() {
 			// Only the first one stops the timers: the limit that a CANCEL sets
 			// stays.
 			if t.invite() && t.state == txCalling {
@@ -187,8 +215,7 @@ func (t *clientTx) receive(res *Message) {
 	case res.Status < 300 && t.invite():
 		switch t.state {
 		case txCalling, txProceeding:
-			t.state = txAccepted
-			t.stopTimers()
+			t.decide(txAccepted)
 			t.wire, t.req = nil, t.req.stub()      // it is not sent again
 			t.linger = t.after(64*T1, t.terminate) // timer M
 			t.handle(res, nil)
@@ -198,8 +225,7 @@ func (t *clientTx) receive(res *Message) {
 	default:
 		switch t.state {
 		case txCalling, txProceeding:
-			t.state = txCompleted
-			t.stopTimers()
+			t.decide(txCompleted)
 			wait := 64 * T1 // timer D
 			if !t.invite() {
 				wait = T4 // timer K
@@ -246,6 +272,14 @@ func (t *clientTx) ackFor(res *Message) []byte {
 	return ack.Bytes()
 }
 
+// decide: it is known what becomes of the request.
+func (t *clientTx) decide(state txState) {
+	t.state = state
+	t.stopTimers()
+	t.wait.forget()
+	t.wait = nil
+}
+
 func (t *clientTx) stopTimers() {
 	t.resend.stop()
 	t.timeout.stop()
@@ -256,8 +290,7 @@ func (t *clientTx) terminate() {
 	if t.state == txTerminated {
 		return
 	}
-	t.state = txTerminated
-	t.stopTimers()
+	t.decide(txTerminated)
 	t.linger.stop()
 	// Whoever still knows the transaction keeps nothing that could be sent.
 	t.wire, t.ack, t.acks = nil, nil, nil

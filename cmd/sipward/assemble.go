@@ -335,6 +335,7 @@ func consoleCounters(c b2bua.Counters) console.Counters {
 		CallsFailed:       c.Failed,
 		CallsActive:       c.Active,
 		Subscriptions:     c.Subscriptions,
+		Dialogs:           c.Dialogs,
 		StrangersAnswered: c.StrangersAnswered,
 		StrangersDropped:  c.StrangersDropped,
 		MessagesMalformed: c.MalformedCount,

@@ -23,8 +23,8 @@ func TestMoveOverTLS(t *testing.T) {
 	houseB := secureHouse(t, cert, nil, route.Route{Match: route.MustPattern("*@b.example"), To: "sip:*@" + b.lis.Local().String(), Side: route.Inside})
 	own, _ := certificate(t, "a.example")
 	houseA := secureHouse(t, own, trusted, route.Route{Match: route.MustPattern("*@b.example"), To: "sip:b.example:" + itoa(int(houseB.outside.Port())) + ";transport=tls", Side: route.Outside})
-	defer houseA.stop(t)
-	defer houseB.stop(t) // first: it waits for the answer to its BYE, which a house that stops may not send any more
+	defer houseB.stop(t)
+	defer houseA.stop(t) // first: its answer to the other one's BYE is still on its way
 	a.dial(t, 1, houseA.inside)
 	a.wait(t, 1)
 	b.wait(t, 1)

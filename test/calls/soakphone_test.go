@@ -2,7 +2,6 @@ package calls
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -45,16 +44,6 @@ const (
 	alerting = "ringing"
 	talking  = "talking"
 	over     = "ended"
-)
-
-// stance is how a phone takes part in the media: what it wishes in its descriptions.
-type stance string
-
-const (
-	both     stance = "sendrecv"
-	sendonly stance = "sendonly"
-	inactive stance = "inactive"
-	nowhere  stance = "0.0.0.0" // hold as before RFC 3264: sendrecv at no address
 )
 
 // seat is one phone's place in one call, and what it thinks of it. Its fields
@@ -127,47 +116,6 @@ func (p *seat) leave() {
 	<-p.done
 }
 
-// listen counts what the other phone says; whatever else comes is a fault.
-func (p *seat) listen() {
-	defer close(p.done)
-	buf := make([]byte, 2000)
-	for {
-		size, _, err := p.rtp.ReadFrom(buf)
-		if err != nil {
-			return
-		}
-		if buf[1]&0x7f != 0 {
-			continue // RTCP, or noise that opens a NAT
-		}
-		if want := userOfCall(p.n); size != 172 || string(buf[12:12+len(want)]) != want {
-			p.d.s.fail(p.n, "a phone hears %d octets of another call: %q", size, buf[12:min(size, 24)])
-		}
-		p.mu.Lock()
-		p.heard++
-		p.mu.Unlock()
-	}
-}
-
-// say sends one packet of speech, each with a number of its own.
-func (p *seat) say() {
-	p.queue.Post(func() {
-		if p.to == nil {
-			return
-		}
-		packet := make([]byte, 172)
-		packet[0], packet[2], packet[3], packet[11] = 0x80, byte(p.seq>>8), byte(p.seq), p.d.at.As4()[1]<<4|p.d.at.As4()[3]
-		p.seq++
-		copy(packet[12:], userOfCall(p.n))
-		p.rtp.WriteTo(packet, p.to)
-	})
-}
-
-func (p *seat) hears() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.heard
-}
-
 // note tells the story what the phone thinks now.
 func (p *seat) note(why string) {
 	p.mu.Lock()
@@ -186,88 +134,6 @@ func (p *seat) thinks() thought {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now
-}
-
-func (p *seat) describe(w stance, direction string) []byte {
-	p.ver++
-	at := p.d.at.String()
-	if w == nowhere {
-		at = "0.0.0.0"
-	}
-	port := p.rtp.LocalAddr().(*net.UDPAddr).Port
-	return fmt.Appendf(nil, "v=0\r\no=- 1 %d IN IP4 %v\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=%s\r\n", p.ver, p.d.at, at, port, direction)
-}
-
-// offer describes what the phone wishes.
-func (p *seat) offer(w stance) []byte {
-	if w == nowhere {
-		return p.describe(w, "sendrecv")
-	}
-	return p.describe(w, string(w))
-}
-
-// reply answers an offer that was learnt just before: what the phone wishes, as
-// far as the other side lets it (RFC 3264 section 6.1).
-func (p *seat) reply(offered string) []byte {
-	switch {
-	case offered == "inactive", offered == "sendonly" && p.holds != both && p.holds != nowhere:
-		return p.describe(p.holds, "inactive")
-	case offered == "sendonly":
-		return p.describe(p.holds, "recvonly")
-	case offered == "recvonly" || p.holds == sendonly:
-		return p.describe(p.holds, "sendonly")
-	case p.holds == inactive:
-		return p.describe(p.holds, "inactive")
-	}
-	return p.describe(p.holds, "sendrecv")
-}
-
-// learn reads a description and returns its direction, "" where there is none.
-// An answer says recvonly to a hold without being one.
-func (p *seat) learn(m *sip.Message) string {
-	if len(m.Body) == 0 {
-		return ""
-	}
-	direction, addr, port := "sendrecv", "", 0
-	for line := range strings.SplitSeq(string(m.Body), "\r\n") {
-		switch {
-		case strings.HasPrefix(line, "c="):
-			addr = strings.Fields(line)[2]
-		case strings.HasPrefix(line, "m="):
-			port, _ = strconv.Atoi(strings.Fields(line)[1])
-		case line == "a=sendonly", line == "a=recvonly", line == "a=inactive":
-			direction = line[2:]
-		}
-	}
-	ip, err := netip.ParseAddr(addr)
-	if err != nil || port == 0 {
-		p.d.s.fail(p.n, "a phone got no address for its media:\n%s", m.Body)
-		return direction
-	}
-	p.to = net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port)))
-	return direction
-}
-
-// offered takes the other side's offer.
-func (p *seat) offered(direction string) {
-	p.held = direction == "sendonly" || direction == "inactive"
-	p.locate()
-}
-
-// answered takes the other side's answer to an offer that asked for mine. To
-// inactive there is only one answer, which says nothing new.
-func (p *seat) answered(direction string, mine stance) {
-	if mine != inactive {
-		p.held = direction == "sendonly" || direction == "inactive"
-	}
-	p.locate()
-}
-
-// locate: a description without an address is a hold too.
-func (p *seat) locate() {
-	if p.to != nil && p.to.IP.IsUnspecified() {
-		p.held, p.to = true, nil
-	}
 }
 
 // call dials the other side.
@@ -420,95 +286,4 @@ func (p *seat) ring(offered string) {
 		p.pracked = true
 		p.d.s.happened("PRACK")
 	})
-}
-
-// OnProvisional and the other methods make a seat a [sip.User].
-func (p *seat) OnProvisional(res *sip.Message) {
-	if p.dialog.Reliable(res) {
-		p.learn(res)
-		p.dialog.Prack(res, "", nil, func(*sip.Message, error) {})
-	}
-	if p.state == calling {
-		p.state = alerting
-		p.note("")
-	}
-}
-
-func (p *seat) OnAnswer(res *sip.Message) {
-	offered := p.learn(res)
-	p.offered(offered) // or answered, which is the same as long as nobody holds
-	if p.story.delayed {
-		p.dialog.Ack(res, "application/sdp", p.reply(offered))
-	} else {
-		p.dialog.Ack(res, "", nil)
-	}
-	p.state = talking
-	p.note("answered")
-}
-
-func (p *seat) OnAnswerRepeated(*sip.Message) {}
-
-func (p *seat) OnRefused(res *sip.Message, err error) {
-	if err != nil {
-		p.end(err.Error())
-	} else {
-		p.end(fmt.Sprintf("refused %d %s", res.Status, res.Reason))
-	}
-}
-
-func (p *seat) OnRequest(tx *sip.ServerTx) {
-	switch method := tx.Request.Method; method {
-	case "BYE":
-		tx.Reply(200, "")
-		p.dialog.Closed()
-		p.end("bye " + tx.Request.Get("Reason"))
-	case "INVITE", "UPDATE":
-		if p.offers || p.answer {
-			tx.Reply(491, "")
-			return
-		}
-		offered := p.learn(tx.Request)
-		if offered != "" {
-			p.offered(offered)
-		}
-		p.answer = method == "INVITE"
-		if offered == "" {
-			p.dialog.AnswerTo(tx, "application/sdp", p.offer(p.holds))
-		} else {
-			p.dialog.AnswerTo(tx, "application/sdp", p.reply(offered))
-		}
-		p.note("")
-	case "NOTIFY":
-		tx.Reply(200, "")
-		if line, _, _ := strings.Cut(string(tx.Request.Body), "\r\n"); strings.HasPrefix(tx.Request.Get("Subscription-State"), "terminated") {
-			p.mu.Lock()
-			p.told = line
-			p.mu.Unlock()
-			if p.story.leaves && strings.Contains(line, " 200 ") && p.state == talking {
-				p.dialog.Bye(nil)
-				p.end("transferred it")
-			}
-			p.note("")
-		}
-	default:
-		tx.Reply(200, "")
-	}
-}
-
-func (p *seat) OnAck(ack *sip.Message, _ *sip.ServerTx) {
-	p.answer = false
-	if direction := p.learn(ack); direction != "" {
-		p.answered(direction, p.holds)
-	}
-	if p.state == alerting {
-		p.state = talking
-	}
-	p.note("")
-}
-
-func (p *seat) OnCancel() { p.end("cancelled") }
-
-func (p *seat) OnAckTimeout() {
-	p.dialog.Bye(nil)
-	p.end("no ACK came")
 }

@@ -117,9 +117,9 @@ var attacked = []mutant{
 		b, err := base64.RawURLEncoding.DecodeString(s)
 		return b, err == nil`,
 		"changes the group of the answer"),
-	attack("choice among the groups that were offered", "keyexchange/initiator.go", "keyOf", `
-		x.group, _ = builtGroup(group)
-		return x.offered[0].key`,
+	attack("choice among the groups that were offered", "keyexchange/initiator.go", "offeredGroup", `
+		g, _ = builtGroup(name)
+		return g, x.offered[0].key, true`,
 		"answers in a group that was not offered"),
 	attack("keys that come of those before", "keyexchange/exchange.go", "Chain", `return nil`,
 		"replaces shares in rekeying"),

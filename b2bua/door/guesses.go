@@ -1,4 +1,4 @@
-package b2bua
+package door
 
 import (
 	"crypto/sha256"

@@ -1,0 +1,74 @@
+package sip
+
+import (
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A response that still waited when its connection ended goes where Via says.
+func TestAResponseThatWasNotWrittenGoesBackOverAnotherConnection(t *testing.T) {
+	withCallees(t, func(c *callees, far *pipes, s *Stack, l *Listener) {
+		deaf := far.connect()
+		r := &remote{addr: carolAddr}
+		for _, id := range []string{"1", "2", "3"} {
+			deaf.Write(r.request("OPTIONS", "Call-ID", id, "Via", "SIP/2.0/TCP "+carolAddr.String()+";branch=z9hG4bK-"+id).Bytes())
+		}
+		synctest.Wait()
+		deaf.Close()
+		p := c.next()
+		if got := p.names(); !slices.Equal(got, []string{"200 OPTIONS", "200 OPTIONS", "200 OPTIONS"}) || c.to[0] != carolAddr {
+			t.Errorf("%q at %v", got, c.to)
+		}
+	})
+}
+
+// What was queued when a stack closes still leaves, unless its peer does not take
+// it, for which one second is enough.
+func TestCloseWritesWhatIsQueued(t *testing.T) {
+	withCallees(t, func(c *callees, far *pipes, s *Stack, l *Listener) {
+		slow, deaf := far.connect(), far.connect()
+		r := &remote{addr: carolAddr}
+		for _, id := range []string{"1", "2", "3"} {
+			for _, conn := range []net.Conn{slow, deaf} {
+				conn.Write(r.request("OPTIONS", "Call-ID", id).Bytes())
+			}
+		}
+		synctest.Wait()
+		start := time.Now()
+		closed := make(chan struct{})
+		go func() {
+			s.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		p := listening(t, slow)
+		if got := p.names(); len(got) != 3 {
+			t.Errorf("got %q behind the close", got)
+		}
+		if _, open := <-p.heard; open || time.Since(start) != 0 {
+			t.Error("the connection is still open")
+		}
+		<-closed
+		if took := time.Since(start); took != flushTime {
+			t.Errorf("Close took %v, want %v", took, flushTime)
+		}
+	})
+}
+
+// A request that waits when the stack closes tells nobody.
+func TestCloseTellsNobodyOfRequestsThatWait(t *testing.T) {
+	withCallees(t, func(c *callees, _ *pipes, s *Stack, l *Listener) {
+		heard := c.asked(s, l.Flow(bobAddr), "OPTIONS")
+		p := c.next()
+		p.expect("OPTIONS")
+		start := time.Now()
+		s.Close()
+		want(t, "OPTIONS", heard)
+		if time.Since(start) != 0 || len(c.conns) != 0 {
+			t.Errorf("%v, %d connections", time.Since(start), len(c.conns))
+		}
+	})
+}
