@@ -133,7 +133,7 @@ func TestPhoneWithSDES(t *testing.T) {
 				inBubble(t, worldOptions{modeA: policy.Require}, func(t *testing.T, w *world) {
 					readable := 0
 					w.net.Tap(func(d memnet.Datagram) {
-						if between(d.From, d.To) && isSIP(d.Payload) && (strings.Contains(string(d.Payload), "inline:") || strings.Contains(string(d.Payload), "SAVP")) {
+						if between(d.From, d.To) && isSIP(d.Payload) && (strings.Contains(string(d.Payload), "inline:") || strings.Contains(string(d.Payload), "/SAVP")) {
 							t.Errorf("outside:\n%s", d.Payload)
 						}
 						if strings.Contains(string(d.Payload), string([]byte{0xA1, 0xA1 ^ 13, 0xA1 ^ 26, 0xA1 ^ 39, 0xA1 ^ 52})) && d.To.Addr() != bobPhone.Addr() {

@@ -124,7 +124,7 @@ func TestCalledPhoneWithSDES(t *testing.T) {
 								keys[key] = true
 							}
 						}
-						if d.From.Addr() != bobPhone.Addr() && d.To.Addr() != bobPhone.Addr() && (strings.Contains(text, "inline:") || strings.Contains(text, "SAVP")) {
+						if d.From.Addr() != bobPhone.Addr() && d.To.Addr() != bobPhone.Addr() && (strings.Contains(text, "inline:") || strings.Contains(text, "/SAVP")) {
 							t.Errorf("beyond the phone's wire:\n%s", text)
 						}
 					})

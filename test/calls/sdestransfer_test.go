@@ -91,7 +91,7 @@ func TestPhoneWithSDESIsTransferred(t *testing.T) {
 							onWire := d.From.Addr() == carolPhone.Addr() || d.To.Addr() == carolPhone.Addr()
 							text := string(d.Payload)
 							switch {
-							case isSIP(d.Payload) && between(d.From, d.To) && (strings.Contains(text, "inline:") || strings.Contains(text, "SAVP")):
+							case isSIP(d.Payload) && between(d.From, d.To) && (strings.Contains(text, "inline:") || strings.Contains(text, "/SAVP")):
 								t.Errorf("outside:\n%s", text)
 							case !isSIP(d.Payload) && onWire:
 								for _, mark := range []byte{0xA1, 0xB2} {
