@@ -3,6 +3,7 @@ package load
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -130,11 +131,17 @@ func (b *inbox) packet(i int) []byte { return b.memory[i*slotLen:][:min(int(b.oc
 
 func (b *inbox) free() { unix.Munmap(b.memory) }
 
-// allocate gives memory with its pages there, outside of Go's heap.
+// allocate gives memory with its pages there, outside of Go's heap. They are large
+// ones where the system has them: each packet is met once, so that a quarter of the
+// generator's time went into finding where its packets are.
 func allocate(octets int) ([]byte, error) {
-	b, err := unix.Mmap(-1, 0, max(octets, 1), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE)
+	b, err := unix.Mmap(-1, 0, max(octets, 1), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("load: no memory for %d MB of packets: %w", octets>>20, err)
+	}
+	unix.Madvise(b, unix.MADV_HUGEPAGE)
+	for i := 0; i < len(b); i += os.Getpagesize() {
+		b[i] = 0
 	}
 	return b, nil
 }
