@@ -23,6 +23,8 @@ const (
 	// singleReads is how often a socket is read packet by packet after it was
 	// found to hold only one where more were expected.
 	singleReads = 8
+	// maxDepth is how many packets of one socket are asked for in a row.
+	maxDepth = 16
 )
 
 // epoll serves UDP sockets with one loop. It is level-triggered: a socket that
@@ -148,39 +150,40 @@ func (t *epoll) ready(events []unix.EpollEvent, more bool, pause time.Duration) 
 // then sends: the system's code for each step is long, and going through it
 // many times in a row is cheaper than in turns.
 //
-// Most sockets hold one packet, for which the plain system call is the
-// cheaper. One that was ready in the round before too may hold more, and any
-// does once the worker is behind.
+// Most sockets hold one packet. One that was ready in the round before too may
+// hold more. With a ring it is asked several times in a row. Without, where the
+// plain system call is the cheaper one for a single packet, it is read by one that
+// takes many; and so is any socket once the worker is behind.
 func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int) {
-	wanted, full := 0, 0
+	ring := t.ring.carries(len(events))
+	full := 0
 	for i := range events {
 		s := t.sockets.get(events[i].Fd, events[i].Pad)
 		if s == nil {
 			continue
 		}
-		more := s.round+1 == t.round || t.rush >= behindRounds
+		more := s.round+1 == t.round || !ring && t.rush >= behindRounds
 		s.round = t.round
-		if more && s.single == 0 {
+		switch {
+		case !more || s.single > 0:
+			s.depth = 1
+			s.single -= min(s.single, 1)
+		case ring:
+			s.depth = min(2*max(s.depth, 1), maxDepth)
+		default:
 			t.full[full] = s
 			full++
 			continue
 		}
-		if s.single > 0 {
-			s.single--
+		if t.in.count+int(s.depth) > batch {
+			packets += t.work(now)
 		}
-		t.in.want(s.fd)
-		t.from[wanted] = s
-		wanted++
-	}
-	t.fetch(t.from[:wanted])
-	t.in.take()
-	for i, s := range t.from[:wanted] {
-		if t.in.got[i] {
-			t.dispatch(s, i, now)
-			packets++
+		for range s.depth {
+			t.from[t.in.count] = s
+			t.in.want(s.fd)
 		}
 	}
-	t.out.flush()
+	packets += t.work(now)
 	for _, s := range t.full[:full] {
 		n := t.in.read(s.fd)
 		if n == 1 {
@@ -192,6 +195,24 @@ func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int)
 		}
 		t.out.flush()
 	}
+	return packets
+}
+
+// work relays a packet of each socket that is wanted, and says how many there were.
+func (t *epoll) work(now time.Duration) (packets int) {
+	from := t.from[:t.in.count]
+	t.fetch(from)
+	t.in.take()
+	for i, s := range from {
+		switch {
+		case t.in.got[i]:
+			t.dispatch(s, i, now)
+			packets++
+		case i > 0 && from[i-1] == s && (i == 1 || from[i-2] != s):
+			s.single = singleReads // it held one where two were expected
+		}
+	}
+	t.out.flush()
 	return packets
 }
 
@@ -234,6 +255,7 @@ type epollSocket struct {
 	index  int32  // in sockets
 	round  uint32 // of the loop that read it last
 	single uint8  // reads of one packet still to come
+	depth  uint8  // packets asked for in a row
 	ipv6   bool
 	scope  uint32 // interface of a link-local address
 	zone   string
