@@ -71,15 +71,14 @@ func TestClearSpeechIsSeen(t *testing.T) {
 	})
 }
 
-func TestAttacks(t *testing.T) { attackAll(t, datagrams, forks()) }
+func TestAttacks(t *testing.T) { attackAll(t, datagrams, nil) }
 
-// Over TCP and with the hybrid group. Forks are the affair of who answers, whatever
-// carries it, and are left to the above.
+// Over TCP and with the hybrid group.
 func TestAttacksOverTCP(t *testing.T) { attackAll(t, stream, hybrid(stream)) }
 
 func attackAll(t *testing.T, w wire, more []attack) {
 	t.Parallel()
-	for _, c := range slices.Concat(sharesReplaced(t, w), signaturesChanged(), downgrades(t, w), replays(t, w), grinding(), rekeys(t, w), more) {
+	for _, c := range slices.Concat(sharesReplaced(t, w), signaturesChanged(), downgrades(t, w), replays(t, w), grinding(), rekeys(t, w), forks(w), more) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			keys := [2]string{"a", "b"}

@@ -36,6 +36,20 @@ const unprotectedToo = `
 // untilConfirmed has an exchange wait for its confirmation without end.
 const untilConfirmed = `return false, false, time.Time{}`
 
+// openedAgain gives every fork the share that the first one was given.
+const openedAgain = `
+		var given Message
+		for _, a := range t.acks {
+			if m, err := Parse(a.wire); err == nil && len(m.Body) > 0 {
+				given = *m
+			}
+		}
+		d.ack(t, &p, given.ContentType(), given.Body, nil)
+		flow := d.hop(&p)
+		d.localSeq++
+		bye, branch := d.request("BYE", d.localSeq, &p, flow)
+		d.newClientTx(bye, branch, flow, func(*Message, error) {})`
+
 // unsignedTranscript leaves the transcript out of what is signed.
 const unsignedTranscript = `
 		b := []byte("dh-srtp v1 signature\x00" + string(role) + "\x00")
@@ -53,6 +67,14 @@ const inClear = `
 		}
 		k.confirm(now)
 		return clear, nil`
+
+// besidesApart are attacks of forks on the connection of the INVITE and on others.
+func besidesApart(names ...string) (all []string) {
+	for _, n := range names {
+		all = append(all, n, n+" over connections of his own")
+	}
+	return all
+}
 
 var attacked = []mutant{
 	attack("short authentication string of this exchange", "keyexchange/schedule.go", "expandSAS", `return [sasLen]byte{1, 2, 3, 4}, nil`,
@@ -108,6 +130,8 @@ var attacked = []mutant{
 		"answers again with another share"),
 	attack("release of other forks", "sip/dialog_caller.go", "release", `d.ack(t, &p, "", nil, nil)`,
 		"answers several forks", "answers several forks after the callee"),
+	attack("one opening of a commitment", "sip/dialog_caller.go", "release", openedAgain,
+		"answers several forks", "answers several forks after the callee"),
 	attack("commitment", "keyexchange/transcript.go", "commitmentMatches", `return true`,
 		"grinds", "replays an old ACK", "replaces the caller's share alone",
 		"replaces the caller's share alone in rekeying", "replays the first ACK in rekeying", "replays the first commitment in rekeying"),
@@ -161,6 +185,12 @@ var attacked = []mutant{
 		"takes the hybrid group out", "replaces the ciphertext alone"),
 	overTCP("dh-init in the transcript", "keyexchange/transcript.go", "transcript2", `return hashLV("dh-srtp v1 transcript", resp, fin)`,
 		"takes the hybrid group out, unsigned", "takes the hybrid group out in rekeying"),
+	overTCP("pin of a peer's key", "trust/judge.go", "strong", `return false`, besidesApart(
+		"answers before the callee", "answers before the callee and signs as he would", "answers before the callee where a downgrade ends calls")...),
+	overTCP("release of other forks", "sip/dialog_caller.go", "release", `d.ack(t, &p, "", nil, nil)`, besidesApart(
+		"answers several forks", "answers several forks after the callee")...),
+	overTCP("one opening of a commitment", "sip/dialog_caller.go", "release", openedAgain, besidesApart(
+		"answers several forks", "answers several forks after the callee")...),
 	early("transcript in what is signed", "sas/attest/value.go", "Text", unsignedTranscript,
 		"replaces shares and relays signatures", "replays an old 183"),
 	early("pin of a peer's key", "trust/judge.go", "strong", `return false`,
