@@ -38,6 +38,7 @@ type attack struct {
 	notice     string // what house A says beside the word
 	reads      bool   // he can read what they say; the strings tell
 	harmless   bool   // the call goes on between the two as if he had done nothing
+	late       bool   // he waits until they have spoken
 	rekeying   bool   // it is the replacement of keys that he attacks, in a call that is sound before
 }
 
@@ -74,11 +75,13 @@ func TestClearSpeechIsSeen(t *testing.T) {
 func TestAttacks(t *testing.T) { attackAll(t, datagrams, nil) }
 
 // Over TCP and with the hybrid group.
-func TestAttacksOverTCP(t *testing.T) { attackAll(t, stream, hybrid(stream)) }
+func TestAttacksOverTCP(t *testing.T) {
+	attackAll(t, stream, slices.Concat(hybrid(stream), cuts(stream)))
+}
 
 func attackAll(t *testing.T, w wire, more []attack) {
 	t.Parallel()
-	for _, c := range slices.Concat(sharesReplaced(t, w), signaturesChanged(), downgrades(t, w), replays(t, w), grinding(), rekeys(t, w), forks(w), more) {
+	for _, c := range slices.Concat(sharesReplaced(t, w), signaturesChanged(), downgrades(t, w), replays(t, w), grinding(), rekeys(t, w), forks(w), waits(), again(t, w), more) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			keys := [2]string{"a", "b"}
@@ -152,7 +155,7 @@ func (c attack) play(t *testing.T, s *scene) {
 	if atBob != nil {
 		heard += atBob.PacketsHeard()
 	}
-	if through := c.reads || c.harmless; through != (heard > 0) && len(s.forks) == 0 && !c.rekeying {
+	if through := c.reads || c.harmless; through != (heard > 0) && len(s.forks) == 0 && !c.rekeying && !c.late {
 		t.Errorf("alice and bob heard %d packets", heard)
 	}
 	if s.man.Touched() == 0 {

@@ -27,6 +27,8 @@ type Man struct {
 	began   time.Time // when he touched the first
 	held    [2]hold   // media that he holds back, by who sends
 	forks   []*Fork   // that he has begun
+	seizes  func(Packet)
+	reports [2][][]byte // RTCP that has crossed, by who sends
 	deceit  *deceit
 	way     [2]way // of media between the houses, by who sends
 	speech  map[[sample]byte]bool

@@ -59,6 +59,50 @@ const unsignedTranscript = `
 		}
 		return b`
 
+// confirmedByAny has an exchange confirmed by a packet that does not verify.
+const confirmedByAny = `
+		clear, err := unprotect(k.recv, dst, pkt, what)
+		k.confirm(now)
+		return clear, err`
+
+// confirmedByOld has it confirmed by one that verifies under the keys before.
+const confirmedByOld = `
+		clear, err := unprotect(k.recv, dst, pkt, what)
+		if err != nil && k.old != nil && now < k.oldTill {
+			clear, err = unprotect(k.old, dst, pkt, what)
+		}
+		if err == nil {
+			k.confirm(now)
+		}
+		return clear, err`
+
+// forgedConfirmations are the attacks on what the caller's media waits for.
+var forgedConfirmations = []string{
+	"reflects the caller's probe", "reflects the caller's probe to the port of RTP",
+	"replays a confirmation of an earlier call", "replays a confirmation of an earlier call to the port of RTP",
+	"forges a confirmation", "forges a confirmation at the port of RTP"}
+
+// signaturesReadAgain has those of a repeated answer count.
+const signaturesReadAgain = `
+		if l.exchange == nil {
+			return
+		}
+		attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+		if err == nil && (len(attrs.Sigs) != 1 || strings.HasPrefix(attrs.Sigs[0], "future")) {
+			err = errNoGroup
+		}
+		if err != nil {
+			c.end(c.attacked(err))
+		}`
+
+// ackedAgain hands every ACK on.
+const ackedAgain = `
+		if t.state != txAccepted {
+			return false
+		}
+		t.settle()
+		return true`
+
 // inClear lets in what does not verify.
 const inClear = `
 		clear, err := unprotect(k.recv, dst, pkt, what)
@@ -178,6 +222,19 @@ var attacked = []mutant{
 		c.takeKeys(l, next, described, res)
 		return 0`,
 		"refuses new keys in rekeying", "hides the group in rekeying"),
+	attack("confirmation by what verifies", "media/keyring.go", "authenticate", confirmedByAny, forgedConfirmations...),
+	attack("confirmation by the newest keys", "media/keyring.go", "authenticate", confirmedByOld,
+		"plays packets under old keys for a confirmation of new ones in rekeying"),
+	attack("wait of the caller's media for the callee", "b2bua/verdict.go", "holdsBack", `return false`, forgedConfirmations...),
+	attack("a repetition that is known again", "keyexchange/exchange.go", "repeats", `return x.fail(attribute, "it is not the one that was taken before")`,
+		"repeats the answer in a call that stands"),
+	attack("one dh-resp in a call that stands", "keyexchange/exchange.go", "repeats", `return nil`,
+		"repeats the answer with another share"),
+	attack("signatures of the first answer alone", "b2bua/exchange.go", "answeredAgain", signaturesReadAgain,
+		"repeats the answer with other signatures", "repeats the answer with more signatures than may be"),
+	attack("one ACK", "sip/transaction.go", "ack2xx", ackedAgain,
+		"repeats the ACK in a call that stands", "repeats the ACK with other signatures", "repeats the ACK with another share"),
+	overTCP("confirmation by what verifies", "media/keyring.go", "authenticate", confirmedByAny, forgedConfirmations...),
 	attack("memory of words that differed", "trust/judge.go", "doubted", `return nil`,
 		"replaces shares and signs as they would, to strangers"),
 
@@ -191,6 +248,11 @@ var attacked = []mutant{
 		"answers several forks", "answers several forks after the callee")...),
 	overTCP("one opening of a commitment", "sip/dialog_caller.go", "release", openedAgain, besidesApart(
 		"answers several forks", "answers several forks after the callee")...),
+	overTCP("one opening of a commitment on a connection that ends", "sip/dialog_caller.go", "release", openedAgain,
+		"cuts the connection and answers on the next one", "cuts the connection and answers on one of his own",
+		"answers, cuts the connection and answers on the next one", "cuts the connection and answers on the next one behind the callee"),
+	overTCP("one dh-resp in a dialog", "b2bua/exchange.go", "answeredAgain", ``,
+		"answers again with another share", "cuts the connection and answers in the callee's dialog first"),
 	early("transcript in what is signed", "sas/attest/value.go", "Text", unsignedTranscript,
 		"replaces shares and relays signatures", "replays an old 183"),
 	early("pin of a peer's key", "trust/judge.go", "strong", `return false`,
