@@ -15,7 +15,7 @@ import (
 
 // He sends an answer or an ACK once more when the call stands, and the houses have
 // kept nothing of the exchange but what tells a repetition from another share.
-func again(t *testing.T, w wire) []attack {
+func again(t *testing.T, w wire) (answers, acks []attack) {
 	sound := end{"encrypted", "srtp", ""}
 	// later sends what was the first of its kind, changed, and asks what that has done.
 	later := func(which Which, from, to netip.AddrPort, changes ...func(*testing.T) Change) func(*testing.T, *scene) {
@@ -72,16 +72,31 @@ func again(t *testing.T, w wire) []attack {
 	left := func(name string, mount func(*testing.T, *scene)) attack {
 		return attack{name: name, strangers: true, harmless: true, mount: mount, afterwards: unchanged, alice: sound, bob: sound}
 	}
-	return []attack{
+	answers = []attack{
 		left("repeats the answer in a call that stands", answer(same, same)),
 		left("repeats the answer with other signatures", answer(his(attest.Responder, bob), other, none)),
 		left("repeats the answer with more signatures than may be", answer(five)),
-		left("repeats the ACK in a call that stands", ack(same, same)),
-		left("repeats the ACK with other signatures", ack(his(attest.Initiator, alice), other, five, none)),
-		left("repeats the ACK with another share", ack(as(otherFin(w.fin(point))))),
 		{name: "repeats the answer with another share", strangers: true, late: true, mount: answer(as(otherResp(w.resp(t, point)))), afterwards: remembers,
 			alice: end{"mismatch", "failed", tampered + ": it is not the one that was taken before"}, bob: sound},
 	}
+	acks = []attack{
+		left("repeats the ACK in a call that stands", ack(same, same)),
+		left("repeats the ACK with other signatures", ack(his(attest.Initiator, alice), other, five, none)),
+		left("repeats the ACK with another share", ack(as(otherFin(w.fin(point))))),
+	}
+	return answers, acks
+}
+
+// An ACK that comes again is not even looked at, by the dialog and by the call: there
+// is no one safeguard without which it would be.
+func TestRepeatedACK(t *testing.T) {
+	_, acks := again(t, datagrams)
+	attackAll(t, datagrams, acks)
+}
+
+func TestRepeatedACKOverTCP(t *testing.T) {
+	_, acks := again(t, stream)
+	attackAll(t, stream, acks)
 }
 
 // standing is what the houses say of their call and what they remember.

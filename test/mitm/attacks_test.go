@@ -72,16 +72,22 @@ func TestClearSpeechIsSeen(t *testing.T) {
 	})
 }
 
-func TestAttacks(t *testing.T) { attackAll(t, datagrams, nil) }
+func TestAttacks(t *testing.T) { attackAll(t, datagrams, attacks(t, datagrams)) }
 
 // Over TCP and with the hybrid group.
 func TestAttacksOverTCP(t *testing.T) {
-	attackAll(t, stream, slices.Concat(hybrid(stream), cuts(stream)))
+	attackAll(t, stream, slices.Concat(attacks(t, stream), hybrid(stream), cuts(stream)))
 }
 
-func attackAll(t *testing.T, w wire, more []attack) {
+// attacks are those that there are over UDP and over TCP.
+func attacks(t *testing.T, w wire) []attack {
+	repeated, _ := again(t, w)
+	return slices.Concat(sharesReplaced(t, w), signaturesChanged(), downgrades(t, w), replays(t, w), grinding(), rekeys(t, w), forks(w), waits(), repeated)
+}
+
+func attackAll(t *testing.T, w wire, all []attack) {
 	t.Parallel()
-	for _, c := range slices.Concat(sharesReplaced(t, w), signaturesChanged(), downgrades(t, w), replays(t, w), grinding(), rekeys(t, w), forks(w), waits(), again(t, w), more) {
+	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			keys := [2]string{"a", "b"}

@@ -72,6 +72,25 @@ func rekeys(t *testing.T, w wire) []attack {
 					return nil
 				})
 			}}),
+		// What was answered first belongs to no share any more, and is nothing new.
+		on(attack{name: "repeats the first answer", strangers: true, harmless: true, alice: end{"encrypted", "srtp", ""}, bob: end{"encrypted", "srtp", ""},
+			mount: func(t *testing.T, s *scene) {
+				var once bool
+				s.man.On(s.man.Rekeying(Acks), func(m *sip.Message) *sip.Message {
+					if !once {
+						once = true
+						go func() {
+							for range 2 { // before the new keys are confirmed, and behind it
+								if err := s.man.Send(outsideB, outsideA, s.man.Kept(Answers)[0]); err != nil {
+									t.Error(err)
+								}
+								time.Sleep(time.Second)
+							}
+						}()
+					}
+					return m
+				})
+			}}),
 		// He would have them go on under old keys.
 		on(attack{name: "keeps new keys from being confirmed", alice: unheard, bob: unheard,
 			mount: func(_ *testing.T, s *scene) {

@@ -82,6 +82,19 @@ var forgedConfirmations = []string{
 	"replays a confirmation of an earlier call", "replays a confirmation of an earlier call to the port of RTP",
 	"forges a confirmation", "forges a confirmation at the port of RTP"}
 
+// comparedWithTheNewest takes a repeated answer for one of the exchange in force.
+const comparedWithTheNewest = `
+		if l.exchange == nil {
+			return
+		}
+		attrs, err := keyexchange.Read(keyexchange.KindAnswer, slices.DeleteFunc(found(res), func(f keyexchange.Found) bool { return f.Name == "dh-sig" }))
+		if err == nil && attrs.Present {
+			_, err = l.exchange.TakeResp(attrs)
+		}
+		if err != nil {
+			c.end(c.attacked(err))
+		}`
+
 // signaturesReadAgain has those of a repeated answer count.
 const signaturesReadAgain = `
 		if l.exchange == nil {
@@ -94,14 +107,6 @@ const signaturesReadAgain = `
 		if err != nil {
 			c.end(c.attacked(err))
 		}`
-
-// ackedAgain hands every ACK on.
-const ackedAgain = `
-		if t.state != txAccepted {
-			return false
-		}
-		t.settle()
-		return true`
 
 // inClear lets in what does not verify.
 const inClear = `
@@ -228,12 +233,12 @@ var attacked = []mutant{
 	attack("wait of the caller's media for the callee", "b2bua/verdict.go", "holdsBack", `return false`, forgedConfirmations...),
 	attack("a repetition that is known again", "keyexchange/exchange.go", "repeats", `return x.fail(attribute, "it is not the one that was taken before")`,
 		"repeats the answer in a call that stands"),
+	attack("exchange that an answer belongs to", "b2bua/exchange.go", "answeredAgain", comparedWithTheNewest,
+		"repeats the first answer in rekeying"),
 	attack("one dh-resp in a call that stands", "keyexchange/exchange.go", "repeats", `return nil`,
 		"repeats the answer with another share"),
 	attack("signatures of the first answer alone", "b2bua/exchange.go", "answeredAgain", signaturesReadAgain,
 		"repeats the answer with other signatures", "repeats the answer with more signatures than may be"),
-	attack("one ACK", "sip/transaction.go", "ack2xx", ackedAgain,
-		"repeats the ACK in a call that stands", "repeats the ACK with other signatures", "repeats the ACK with another share"),
 	overTCP("confirmation by what verifies", "media/keyring.go", "authenticate", confirmedByAny, forgedConfirmations...),
 	attack("memory of words that differed", "trust/judge.go", "doubted", `return nil`,
 		"replaces shares and signs as they would, to strangers"),
