@@ -213,9 +213,10 @@ func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
 	return fin, ""
 }
 
-// answeredAgain compares the dh-resp of a repeated 2xx with the one taken.
+// answeredAgain compares the dh-resp of a repeated 2xx with the one taken. It says
+// nothing of an exchange that came later and has replaced that one's keys.
 func (c *Call) answeredAgain(l *Leg, res *sip.Message) {
-	if l.exchange == nil {
+	if l.exchange == nil || l.rekey.first {
 		return
 	}
 	// Signatures are not read from a retransmission (protocol section 2), and

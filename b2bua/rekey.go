@@ -46,8 +46,8 @@ type rekeying struct {
 	tx     *sip.ServerTx         // responder: the re-INVITE whose ACK brings dh-fin
 	before *keyexchange.Exchange // replaced; kept until the one in force is confirmed
 
-	first   bool    // sas is that of the dialog's first exchange, the only one that counts
-	sas     [4]byte // (protocol section 4)
+	first   bool    // keys were replaced, and sas is that of the dialog's first exchange,
+	sas     [4]byte // the only one that counts (protocol section 4)
 	since   time.Time
 	packets uint64 // of the leg when the keys in force came
 	done    int    // how often they were replaced

@@ -1,6 +1,7 @@
 package memnet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -20,6 +21,9 @@ type Streams struct {
 	// Whoever sends SIP writes a message at a time. It must be set before anybody
 	// dials.
 	Rule Rule
+	// Tap, where it is set, sees what has arrived, as it was written and before the
+	// rule. It must be set before anybody dials.
+	Tap func(Datagram)
 	// Delay is how long what is written takes; the writer waits for it.
 	Delay time.Duration
 
@@ -91,6 +95,22 @@ func (n *Streams) Inject(from, to netip.Addr, b []byte) error {
 	return err
 }
 
+// Cut ends the connections between two hosts and says how many.
+func (n *Streams) Cut(a, b netip.Addr) int {
+	n.mu.Lock()
+	var ends []*streamEnd
+	for _, e := range n.open {
+		if f, t := e.local.Addr(), e.remote.Addr(); f == a && t == b || f == b && t == a {
+			ends = append(ends, e)
+		}
+	}
+	n.mu.Unlock()
+	for _, e := range ends {
+		e.Close()
+	}
+	return len(ends) / 2
+}
+
 // streamEnd is one end of a connection.
 type streamEnd struct {
 	net.Conn
@@ -114,6 +134,9 @@ func (e *streamEnd) Write(b []byte) (int, error) {
 	}
 	if _, err := e.Conn.Write(out); err != nil {
 		return 0, err
+	}
+	if e.net.Tap != nil {
+		e.net.Tap(Datagram{Time: time.Now(), From: e.local, To: e.remote, Payload: bytes.Clone(b), Copies: 1})
 	}
 	return len(b), nil
 }

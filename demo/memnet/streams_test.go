@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -15,7 +16,8 @@ func TestStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.2:5060")
-		n := &Streams{Delay: 10 * time.Millisecond, Rule: func(from, to netip.AddrPort, m []byte) Verdict {
+		var tapped []string
+		n := &Streams{Tap: func(d Datagram) { tapped = append(tapped, d.To.String()+" "+string(d.Payload)) }, Delay: 10 * time.Millisecond, Rule: func(from, to netip.AddrPort, m []byte) Verdict {
 			switch string(m) {
 			case "drop":
 				return Verdict{Drop: true}
@@ -68,12 +70,30 @@ func TestStreams(t *testing.T) {
 		}
 		heard(far, "192.0.2.1 to 192.0.2.2")
 		heard(near, "drop")
+		synctest.Wait()
+		if want := []string{b.String() + " as it is", b.String() + " change"}; !slices.Equal(tapped, want) {
+			t.Errorf("tapped %q, want %q", tapped, want)
+		}
 		if n := l.Cut(); n != 1 {
 			t.Errorf("%d connections were cut", n)
 		}
 		near.Close()
 		if err := n.Inject(a, b.Addr(), []byte("x")); err == nil {
 			t.Error("written where there is no connection")
+		}
+		go l.Accept()
+		near, err = n.From(a)(context.Background(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := n.Cut(b.Addr(), netip.MustParseAddr("192.0.2.3")); k != 0 {
+			t.Errorf("%d connections of others were cut", k)
+		}
+		if k := n.Cut(b.Addr(), a); k != 1 {
+			t.Errorf("%d connections were cut", k)
+		}
+		if _, err := near.Read(make([]byte, 1)); err == nil {
+			t.Error("read from a connection that was cut")
 		}
 		l.Close()
 		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {

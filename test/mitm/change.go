@@ -22,6 +22,12 @@ type Which func(*sip.Message) bool
 // Invites are INVITE requests.
 func Invites(m *sip.Message) bool { return m.Method == "INVITE" }
 
+// Rings are 180s and 183s of INVITE that are not reliable.
+func Rings(m *sip.Message) bool {
+	_, method, _ := m.CSeq()
+	return method == "INVITE" && (m.Status == 180 || m.Status == 183) && !m.Has("RSeq")
+}
+
 // Answers are 2xx and reliable 1xx (RFC 3262) of INVITE, repetitions included.
 func Answers(m *sip.Message) bool {
 	_, method, _ := m.CSeq()

@@ -53,6 +53,14 @@ func (m *Man) media(from, to netip.AddrPort, b []byte) memnet.Verdict {
 	if len(b) >= rtpHeader && !isRTCP(b) {
 		m.way[who] = way{from, to}
 	}
+	if isRTCP(b) {
+		m.reports[who] = append(m.reports[who], bytes.Clone(b))
+	}
+	if m.seizes != nil {
+		m.touches()
+		go m.seizes(Packet{who, from, to, bytes.Clone(b)})
+		return memnet.Verdict{Drop: true}
+	}
 	if h := &m.held[who]; h.on && len(b) >= 8 {
 		m.touches()
 		h.packets = append(h.packets, bytes.Clone(b))

@@ -20,20 +20,33 @@ type Forged struct {
 	At    netip.AddrPort // where his SIP comes in; his media comes to the ports behind
 	After bool           // behind the callee's answer, else as soon as the INVITE passes
 	Sign  func(t1 [32]byte) []string
+
+	// Over TCP he speaks on the connection of the INVITE, as the callee's house, or
+	// Apart: on connections of his own.
+	Apart bool
+	// Anew has him wait for the INVITE to come a second time, on another connection.
+	Anew bool
+	// Cut has him end the connections between the houses behind his answer.
+	Cut bool
 }
 
 // Fork is such an answer on its way. Its methods may be called from any goroutine.
 type Fork struct {
-	man        *Man
-	how        Forged
-	number     int
-	sip, media net.PacketConn
+	man   *Man
+	how   Forged
+	tag   string // of its dialog
+	sip   net.PacketConn
+	own   *memnet.StreamListener // over TCP, apart
+	media net.PacketConn
 
 	mu                 sync.Mutex
+	conns              []net.Conn // of his own
 	x                  *keyexchange.Exchange
 	resp               string
 	invite             *sip.Message
+	invites            int            // that have passed
 	home               netip.AddrPort // where the INVITE came from
+	callee             netip.AddrPort // where it went to
 	theirs             netip.AddrPort // where its media is to go
 	acked, opened, bye int
 	overheard          int
@@ -52,13 +65,16 @@ func (m *Man) Fork(how Forged) (*Fork, error) {
 		f.sip.Close()
 		return nil, err
 	}
+	if m.streams != nil && how.Apart {
+		f.own = m.streams.Listen(how.At)
+		go f.accept()
+	}
 	m.mu.Lock()
-	m.forks++
-	f.number = m.forks
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	f.tag = fmt.Sprintf("fork%d", len(m.forks)+1)
+	m.forks = append(m.forks, f)
 	go f.serve()
 	go f.hear()
-	m.net.Tap(func(d memnet.Datagram) { f.pass(d) })
 	return f, nil
 }
 
@@ -66,6 +82,14 @@ func (m *Man) Fork(how Forged) (*Fork, error) {
 func (f *Fork) Close() {
 	f.sip.Close()
 	f.media.Close()
+	if f.own != nil {
+		f.own.Close()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.conns {
+		c.Close()
+	}
 }
 
 // Opened counts the ACKs with a share that came to him, and Released the BYEs.
@@ -89,18 +113,14 @@ func (f *Fork) mediaAt() netip.AddrPort {
 }
 
 // pass sees what crosses between the houses and answers in its time.
-func (f *Fork) pass(d memnet.Datagram) {
-	if !f.man.crosses(d.From, d.To) || !isSIP(d.Payload) {
-		return
-	}
-	msg, err := sip.Parse(d.Payload)
-	if err != nil {
-		return
-	}
+func (f *Fork) pass(from, to netip.AddrPort, msg *sip.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case Invites(msg) && f.invite == nil && d.From.Addr() == f.man.a:
+	case Invites(msg) && f.x == nil && from.Addr() == f.man.a:
+		if f.invites++; f.how.Anew && f.invites < 2 {
+			return
+		}
 		own, err := keyexchange.Read(keyexchange.KindInvite, found(msg))
 		s, sdpErr := sdp.Parse(msg.Body)
 		if err != nil || !own.Present || sdpErr != nil || len(s.Media()) == 0 {
@@ -111,21 +131,21 @@ func (f *Fork) pass(d memnet.Datagram) {
 		if err != nil {
 			return
 		}
-		f.invite, f.home, f.theirs = msg, d.From, netip.AddrPortFrom(addr, uint16(first.Port))
+		f.invite, f.home, f.callee, f.theirs = msg, from, to, netip.AddrPortFrom(addr, uint16(first.Port))
 		if f.x, f.resp, err = keyexchange.NewResponder(f.man.config(), own, nil); err != nil {
 			return
 		}
 		if !f.how.After {
-			f.answer(d.To)
+			f.answer()
 		}
 	case Answers(msg) && f.how.After && f.x != nil && f.resp != "" && msg.CallID() == f.invite.CallID():
-		f.answer(d.From)
+		f.answer()
 		f.resp = "" // once
 	}
 }
 
-// answer writes a 200 with a To tag of its own. The network's tap must not send.
-func (f *Fork) answer(as netip.AddrPort) {
+// answer writes a 200 with a To tag of its own. A tap must not send.
+func (f *Fork) answer() {
 	var sigs []string
 	if f.how.Sign != nil {
 		sigs = f.how.Sign(f.x.T1())
@@ -133,8 +153,12 @@ func (f *Fork) answer(as netip.AddrPort) {
 	if f.x.SetSignatures(sigs) != nil {
 		return
 	}
-	res := sip.NewResponse(f.invite, 200, "OK", fmt.Sprintf("fork%d", f.number))
-	res.Add("Contact", "<sip:mallory@"+f.how.At.String()+">")
+	res := sip.NewResponse(f.invite, 200, "OK", f.tag)
+	contact := f.how.At
+	if f.man.streams != nil && !f.how.Apart {
+		contact = f.callee
+	}
+	res.Add("Contact", "<sip:mallory@"+contact.String()+">")
 	res.Add("Supported", "dh-srtp")
 	at := f.mediaAt()
 	body := fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\na=dh-resp:%[2]s\r\n", at.Addr(), f.resp)
@@ -143,8 +167,20 @@ func (f *Fork) answer(as netip.AddrPort) {
 	}
 	body += fmt.Sprintf("m=audio %d RTP/AVP 0\r\na=sendrecv\r\n", at.Port())
 	res.SetBody(sdpType, []byte(body))
-	home := f.home
-	go f.man.Send(as, home, res) // it fails where the network is closed meanwhile
+	via, err := sip.ParseVia(f.invite.Get("Via"))
+	if err != nil {
+		return
+	}
+	go func() { // it fails where the network is closed meanwhile
+		if f.own != nil {
+			f.onOwn(via, res)
+		} else {
+			f.onTheirs(res)
+		}
+		if f.how.Cut {
+			f.man.Cut()
+		}
+	}()
 }
 
 // serve takes what the caller's house sends to his contact.
@@ -155,27 +191,29 @@ func (f *Fork) serve() {
 		if err != nil {
 			return
 		}
-		msg, err := sip.Parse(append([]byte(nil), buf[:n]...))
-		if err != nil {
-			continue
+		if msg, err := sip.Parse(append([]byte(nil), buf[:n]...)); err == nil {
+			f.take(msg, func(res *sip.Message) { f.sip.WriteTo(res.Bytes(), from) })
 		}
-		f.mu.Lock()
-		bye := Byes(msg)
-		switch {
-		case Acks(msg):
-			f.acked++
-			own, err := keyexchange.Read(keyexchange.KindAck, found(msg))
-			if err == nil && own.Present && f.opened == 0 && f.x.TakeFin(own) == nil {
-				f.opened++
-				f.talk()
-			}
-		case bye:
-			f.bye++
+	}
+}
+
+// take takes what is for the fork's dialog.
+func (f *Fork) take(msg *sip.Message, reply func(*sip.Message)) {
+	if Byes(msg) { // not under the lock: what is written comes to the tap
+		defer reply(sip.NewResponse(msg, 200, "OK", ""))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case Acks(msg):
+		f.acked++
+		own, err := keyexchange.Read(keyexchange.KindAck, found(msg))
+		if err == nil && own.Present && f.opened == 0 && f.x.TakeFin(own) == nil {
+			f.opened++
+			f.talk()
 		}
-		f.mu.Unlock()
-		if bye { // not under the lock: what is written comes to the tap
-			f.sip.WriteTo(sip.NewResponse(msg, 200, "OK", "").Bytes(), from)
-		}
+	case Byes(msg):
+		f.bye++
 	}
 }
 

@@ -3,6 +3,7 @@ package mitm
 import (
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -14,51 +15,72 @@ import (
 	"github.com/sipward/sipward/sas/attest"
 )
 
-// He answers beside the callee.
-func forks() []attack {
+// fork has him answer beside the callee, once for each.
+func (s *scene) fork(t *testing.T, hows ...Forged) {
+	t.Helper()
+	for _, how := range hows {
+		how.At = netip.AddrPortFrom(manAt.Addr(), manAt.Port()+uint16(10*len(s.forks)))
+		f, err := s.man.Fork(how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.forks = append(s.forks, f)
+	}
+}
+
+// opens says in how many of his forks the caller's share was opened: never in
+// more than one dialog, and where in his, not in bob's. The others are released.
+func opens(want int) func(*testing.T, *scene, *demo.Call) {
+	return func(t *testing.T, s *scene, _ *demo.Call) {
+		opened, overheard := 0, 0
+		for _, f := range s.forks {
+			opened += f.Opened()
+			overheard += f.Overheard()
+			if f.Acked() == 0 || f.Opened() == 0 && f.Released() == 0 {
+				t.Errorf("a fork got %d ACKs, %d of them with a share, and %d BYEs", f.Acked(), f.Opened(), f.Released())
+			}
+		}
+		if opened != want || want == 0 && overheard != 0 {
+			t.Errorf("his forks got %d shares, want %d, and %d packets", opened, want, overheard)
+		}
+		fins := map[string]bool{}
+		for _, m := range s.man.Kept(Acks) { // to bob's house
+			if v := first(m, "dh-fin"); v != "" {
+				fins[v] = true
+			}
+		}
+		if len(fins)+opened != 1 {
+			t.Errorf("the share was opened to bob %v and %d times to him", fins, opened)
+		}
+	}
+}
+
+// He answers beside the callee. Over TCP he does so on the connection of the INVITE,
+// as a proxy would, and again on connections of his own.
+func forks(w wire) []attack {
+	all := answers(Forged{})
+	if w.stream {
+		for _, a := range answers(Forged{Apart: true}) {
+			a.name += " over connections of his own"
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func answers(how Forged) []attack {
 	answering := func(n int, after bool, signing func(*testing.T) func([32]byte) []string) func(*testing.T, *scene) {
 		return func(t *testing.T, s *scene) {
-			for i := range n {
-				how := Forged{At: netip.AddrPortFrom(manAt.Addr(), manAt.Port()+uint16(10*i)), After: after}
-				if signing != nil {
-					how.Sign = signing(t)
-				}
-				f, err := s.man.Fork(how)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.forks = append(s.forks, f)
+			how := how
+			how.After = after
+			if signing != nil {
+				how.Sign = signing(t)
 			}
+			s.fork(t, slices.Repeat([]Forged{how}, n)...)
 		}
 	}
 	asBob := func(t *testing.T) func([32]byte) []string {
 		return func(t1 [32]byte) []string { return []string{sign(t, 'm', bob, attest.Responder, t1)} }
-	}
-	// opens says in how many of his forks the caller's share was opened: never in
-	// more than one dialog, and where in his, not in bob's. The others are released.
-	opens := func(want int) func(*testing.T, *scene, *demo.Call) {
-		return func(t *testing.T, s *scene, _ *demo.Call) {
-			opened, overheard := 0, 0
-			for _, f := range s.forks {
-				opened += f.Opened()
-				overheard += f.Overheard()
-				if f.Acked() == 0 || f.Opened() == 0 && f.Released() == 0 {
-					t.Errorf("a fork got %d ACKs, %d of them with a share, and %d BYEs", f.Acked(), f.Opened(), f.Released())
-				}
-			}
-			if opened != want || want == 0 && overheard != 0 {
-				t.Errorf("his forks got %d shares, want %d, and %d packets", opened, want, overheard)
-			}
-			fins := map[string]bool{}
-			for _, m := range s.man.Kept(Acks) { // to bob's house
-				if v := first(m, "dh-fin"); v != "" {
-					fins[v] = true
-				}
-			}
-			if len(fins)+opened != 1 {
-				t.Errorf("the share was opened to bob %v and %d times to him", fins, opened)
-			}
-		}
 	}
 	ends := policy.Rules{UnknownPeers: policy.Require, OnDowngrade: policy.End}
 	return []attack{

@@ -26,7 +26,9 @@ type Man struct {
 	touched int
 	began   time.Time // when he touched the first
 	held    [2]hold   // media that he holds back, by who sends
-	forks   int       // that he has begun
+	forks   []*Fork   // that he has begun
+	seizes  func(Packet)
+	reports [2][][]byte // RTCP that has crossed, by who sends
 	deceit  *deceit
 	way     [2]way // of media between the houses, by who sends
 	speech  map[[sample]byte]bool
@@ -51,6 +53,7 @@ func New(net *memnet.Network, a, b netip.Addr, groups ...string) *Man {
 	}
 	m := &Man{net: net, a: a, b: b, groups: groups, speech: make(map[[sample]byte]bool), within: make(map[transaction]bool)}
 	net.Tap(m.listen)
+	net.Tap(m.passed)
 	net.SetRule(m.judge)
 	return m
 }
@@ -58,8 +61,16 @@ func New(net *memnet.Network, a, b netip.Addr, groups ...string) *Man {
 // Streams are connections of TCP on which he sits as well, for houses that speak
 // SIP over them.
 func (m *Man) Streams(delay time.Duration) *memnet.Streams {
-	m.streams = &memnet.Streams{Delay: delay, Rule: m.judge}
+	m.streams = &memnet.Streams{Delay: delay, Rule: m.judge, Tap: m.passed}
 	return m.streams
+}
+
+// Cut ends the connections between the houses.
+func (m *Man) Cut() {
+	m.mu.Lock()
+	m.touches()
+	m.mu.Unlock()
+	m.streams.Cut(m.a, m.b)
 }
 
 // config allows what every sipward does.
@@ -144,6 +155,12 @@ func (m *Man) judge(from, to netip.AddrPort, b []byte) memnet.Verdict {
 	if err != nil {
 		return memnet.Verdict{}
 	}
+	for _, f := range m.forks {
+		if f.claims(from.Addr(), msg) { // it is no message to the callee
+			go f.take(msg, f.onTheirs)
+			return memnet.Verdict{Drop: true}
+		}
+	}
 	m.kept = append(m.kept, msg.Clone())
 	if Invites(msg) && msg.To().Tag() != "" {
 		m.within[transactionOf(msg)] = true
@@ -164,6 +181,23 @@ func (m *Man) judge(from, to netip.AddrPort, b []byte) memnet.Verdict {
 	}
 	m.touches()
 	return memnet.Verdict{Payload: after}
+}
+
+// passed is the tap: forks look at what is on its way.
+func (m *Man) passed(d memnet.Datagram) {
+	if !m.crosses(d.From, d.To) || !isSIP(d.Payload) {
+		return
+	}
+	msg, err := sip.Parse(d.Payload)
+	if err != nil {
+		return
+	}
+	m.mu.Lock()
+	forks := m.forks
+	m.mu.Unlock()
+	for _, f := range forks {
+		f.pass(d.From, d.To, msg)
+	}
 }
 
 func (m *Man) crosses(from, to netip.AddrPort) bool {

@@ -72,6 +72,25 @@ func rekeys(t *testing.T, w wire) []attack {
 					return nil
 				})
 			}}),
+		// What was answered first belongs to no share any more, and is nothing new.
+		on(attack{name: "repeats the first answer", strangers: true, harmless: true, alice: end{"encrypted", "srtp", ""}, bob: end{"encrypted", "srtp", ""},
+			mount: func(t *testing.T, s *scene) {
+				var once bool
+				s.man.On(s.man.Rekeying(Acks), func(m *sip.Message) *sip.Message {
+					if !once {
+						once = true
+						go func() {
+							for range 2 { // before the new keys are confirmed, and behind it
+								if err := s.man.Send(outsideB, outsideA, s.man.Kept(Answers)[0]); err != nil {
+									t.Error(err)
+								}
+								time.Sleep(time.Second)
+							}
+						}()
+					}
+					return m
+				})
+			}}),
 		// He would have them go on under old keys.
 		on(attack{name: "keeps new keys from being confirmed", alice: unheard, bob: unheard,
 			mount: func(_ *testing.T, s *scene) {
@@ -80,8 +99,51 @@ func rekeys(t *testing.T, w wire) []attack {
 					return m
 				})
 			}}),
+		on(attack{name: "plays packets under old keys for a confirmation of new ones", alice: unheard, bob: unheard, mount: confirmByOld}),
 		on(attack{name: "plays packets under old keys", strangers: true, harmless: true, alice: end{"encrypted", "srtp", ""}, bob: end{"encrypted", "srtp", ""}, mount: playOld}),
 	}
+}
+
+// confirmByOld holds all media back from just before keys are replaced, and gives the
+// houses what was under the old ones, which they have not heard, in place of what is
+// under the new ones.
+func confirmByOld(t *testing.T, s *scene) {
+	go func() {
+		time.Sleep(2600 * time.Millisecond)
+		s.man.Hold(FromA, true)
+		s.man.Hold(FromB, true)
+	}()
+	var old [2][][]byte
+	s.man.On(s.man.Rekeying(Answers), func(m *sip.Message) *sip.Message { // nobody has new keys yet
+		for who := range old {
+			if old[who] == nil {
+				old[who] = s.man.held[who].packets
+			}
+		}
+		return m
+	})
+	var once bool
+	s.man.On(s.man.Rekeying(Acks), func(m *sip.Message) *sip.Message {
+		if once {
+			return m
+		}
+		once = true
+		packets, ways := old, s.man.way
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			for who, ps := range packets {
+				if len(ps) < 10 {
+					t.Errorf("%d packets under old keys", len(ps))
+				}
+				for _, b := range ps {
+					if err := s.man.Forge(ways[who].from, ways[who].to, b); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}()
+		return m
+	})
 }
 
 // playOld holds back some packets just before keys are replaced, and plays them

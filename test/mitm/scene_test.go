@@ -52,6 +52,8 @@ type scene struct {
 	a, b       *house
 	alice, bob *demo.Phone
 	forks      []*Fork
+
+	stood, stands string // standing, before and after what he did
 }
 
 // house is one sipward, what it remembers and what it has said of its calls.

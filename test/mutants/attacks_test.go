@@ -36,6 +36,20 @@ const unprotectedToo = `
 // untilConfirmed has an exchange wait for its confirmation without end.
 const untilConfirmed = `return false, false, time.Time{}`
 
+// openedAgain gives every fork the share that the first one was given.
+const openedAgain = `
+		var given Message
+		for _, a := range t.acks {
+			if m, err := Parse(a.wire); err == nil && len(m.Body) > 0 {
+				given = *m
+			}
+		}
+		d.ack(t, &p, given.ContentType(), given.Body, nil)
+		flow := d.hop(&p)
+		d.localSeq++
+		bye, branch := d.request("BYE", d.localSeq, &p, flow)
+		d.newClientTx(bye, branch, flow, func(*Message, error) {})`
+
 // unsignedTranscript leaves the transcript out of what is signed.
 const unsignedTranscript = `
 		b := []byte("dh-srtp v1 signature\x00" + string(role) + "\x00")
@@ -45,6 +59,55 @@ const unsignedTranscript = `
 		}
 		return b`
 
+// confirmedByAny has an exchange confirmed by a packet that does not verify.
+const confirmedByAny = `
+		clear, err := unprotect(k.recv, dst, pkt, what)
+		k.confirm(now)
+		return clear, err`
+
+// confirmedByOld has it confirmed by one that verifies under the keys before.
+const confirmedByOld = `
+		clear, err := unprotect(k.recv, dst, pkt, what)
+		if err != nil && k.old != nil && now < k.oldTill {
+			clear, err = unprotect(k.old, dst, pkt, what)
+		}
+		if err == nil {
+			k.confirm(now)
+		}
+		return clear, err`
+
+// forgedConfirmations are the attacks on what the caller's media waits for.
+var forgedConfirmations = []string{
+	"reflects the caller's probe", "reflects the caller's probe to the port of RTP",
+	"replays a confirmation of an earlier call", "replays a confirmation of an earlier call to the port of RTP",
+	"forges a confirmation", "forges a confirmation at the port of RTP"}
+
+// comparedWithTheNewest takes a repeated answer for one of the exchange in force.
+const comparedWithTheNewest = `
+		if l.exchange == nil {
+			return
+		}
+		attrs, err := keyexchange.Read(keyexchange.KindAnswer, slices.DeleteFunc(found(res), func(f keyexchange.Found) bool { return f.Name == "dh-sig" }))
+		if err == nil && attrs.Present {
+			_, err = l.exchange.TakeResp(attrs)
+		}
+		if err != nil {
+			c.end(c.attacked(err))
+		}`
+
+// signaturesReadAgain has those of a repeated answer count.
+const signaturesReadAgain = `
+		if l.exchange == nil {
+			return
+		}
+		attrs, err := keyexchange.Read(keyexchange.KindAnswer, found(res))
+		if err == nil && (len(attrs.Sigs) != 1 || strings.HasPrefix(attrs.Sigs[0], "future")) {
+			err = errNoGroup
+		}
+		if err != nil {
+			c.end(c.attacked(err))
+		}`
+
 // inClear lets in what does not verify.
 const inClear = `
 		clear, err := unprotect(k.recv, dst, pkt, what)
@@ -53,6 +116,14 @@ const inClear = `
 		}
 		k.confirm(now)
 		return clear, nil`
+
+// besidesApart are attacks of forks on the connection of the INVITE and on others.
+func besidesApart(names ...string) (all []string) {
+	for _, n := range names {
+		all = append(all, n, n+" over connections of his own")
+	}
+	return all
+}
 
 var attacked = []mutant{
 	attack("short authentication string of this exchange", "keyexchange/schedule.go", "expandSAS", `return [sasLen]byte{1, 2, 3, 4}, nil`,
@@ -108,6 +179,8 @@ var attacked = []mutant{
 		"answers again with another share"),
 	attack("release of other forks", "sip/dialog_caller.go", "release", `d.ack(t, &p, "", nil, nil)`,
 		"answers several forks", "answers several forks after the callee"),
+	attack("one opening of a commitment", "sip/dialog_caller.go", "release", openedAgain,
+		"answers several forks", "answers several forks after the callee"),
 	attack("commitment", "keyexchange/transcript.go", "commitmentMatches", `return true`,
 		"grinds", "replays an old ACK", "replaces the caller's share alone",
 		"replaces the caller's share alone in rekeying", "replays the first ACK in rekeying", "replays the first commitment in rekeying"),
@@ -154,6 +227,19 @@ var attacked = []mutant{
 		c.takeKeys(l, next, described, res)
 		return 0`,
 		"refuses new keys in rekeying", "hides the group in rekeying"),
+	attack("confirmation by what verifies", "media/keyring.go", "authenticate", confirmedByAny, forgedConfirmations...),
+	attack("confirmation by the newest keys", "media/keyring.go", "authenticate", confirmedByOld,
+		"plays packets under old keys for a confirmation of new ones in rekeying"),
+	attack("wait of the caller's media for the callee", "b2bua/verdict.go", "holdsBack", `return false`, forgedConfirmations...),
+	attack("a repetition that is known again", "keyexchange/exchange.go", "repeats", `return x.fail(attribute, "it is not the one that was taken before")`,
+		"repeats the answer in a call that stands"),
+	attack("exchange that an answer belongs to", "b2bua/exchange.go", "answeredAgain", comparedWithTheNewest,
+		"repeats the first answer in rekeying"),
+	attack("one dh-resp in a call that stands", "keyexchange/exchange.go", "repeats", `return nil`,
+		"repeats the answer with another share"),
+	attack("signatures of the first answer alone", "b2bua/exchange.go", "answeredAgain", signaturesReadAgain,
+		"repeats the answer with other signatures", "repeats the answer with more signatures than may be"),
+	overTCP("confirmation by what verifies", "media/keyring.go", "authenticate", confirmedByAny, forgedConfirmations...),
 	attack("memory of words that differed", "trust/judge.go", "doubted", `return nil`,
 		"replaces shares and signs as they would, to strangers"),
 
@@ -161,6 +247,17 @@ var attacked = []mutant{
 		"takes the hybrid group out", "replaces the ciphertext alone"),
 	overTCP("dh-init in the transcript", "keyexchange/transcript.go", "transcript2", `return hashLV("dh-srtp v1 transcript", resp, fin)`,
 		"takes the hybrid group out, unsigned", "takes the hybrid group out in rekeying"),
+	overTCP("pin of a peer's key", "trust/judge.go", "strong", `return false`, besidesApart(
+		"answers before the callee", "answers before the callee and signs as he would", "answers before the callee where a downgrade ends calls")...),
+	overTCP("release of other forks", "sip/dialog_caller.go", "release", `d.ack(t, &p, "", nil, nil)`, besidesApart(
+		"answers several forks", "answers several forks after the callee")...),
+	overTCP("one opening of a commitment", "sip/dialog_caller.go", "release", openedAgain, besidesApart(
+		"answers several forks", "answers several forks after the callee")...),
+	overTCP("one opening of a commitment on a connection that ends", "sip/dialog_caller.go", "release", openedAgain,
+		"cuts the connection and answers on the next one", "cuts the connection and answers on one of his own",
+		"answers, cuts the connection and answers on the next one", "cuts the connection and answers on the next one behind the callee"),
+	overTCP("one dh-resp in a dialog", "b2bua/exchange.go", "answeredAgain", ``,
+		"answers again with another share", "cuts the connection and answers in the callee's dialog first"),
 	early("transcript in what is signed", "sas/attest/value.go", "Text", unsignedTranscript,
 		"replaces shares and relays signatures", "replays an old 183"),
 	early("pin of a peer's key", "trust/judge.go", "strong", `return false`,
