@@ -114,6 +114,7 @@ func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message, th
 		return
 	}
 	c.a.finned = true
+	c.finCame()
 	c.vet(c.a, func(refusal string) {
 		if refusal != "" {
 			c.end(refusal)

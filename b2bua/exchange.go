@@ -174,10 +174,19 @@ func (c *Call) attacked(err error) string {
 	return c.reason
 }
 
+// finCame: a dh-fin that was missed behind a PRACK is there after all.
+func (c *Call) finCame() {
+	if c.patience != nil {
+		c.stopPatience()
+		c.protection = "negotiating"
+	}
+}
+
 // path names the way of an INVITE for the memory of stripped ACKs: the source
 // address, the host of the top Via and that of the From URI. The address is
 // there because the other two are claims: with them alone, anybody could take
-// the exchange away from anybody else's calls for a day.
+// the exchange away from anybody else's calls for a day. It is asked for before the
+// call stands: then the Via of the INVITE is let go of.
 func (c *Call) path(invite *sip.Message) string {
 	via, _ := sip.ParseVia(invite.Values("Via")[0])
 	return c.invite.Flow.Remote().Addr().String() + " " + via.Host + " " + invite.From().URI.Host
@@ -215,7 +224,7 @@ func (c *Call) takeResp(l *Leg, res *sip.Message) (fin, refusal string) {
 
 // answeredAgain compares the dh-resp of a repeated 2xx with the one taken.
 func (c *Call) answeredAgain(l *Leg, res *sip.Message) {
-	if l.exchange == nil {
+	if l.exchange == nil || l.rekey.first { // newer keys are in force than it brought
 		return
 	}
 	// Signatures are not read from a retransmission (protocol section 2), and
@@ -249,6 +258,7 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 		return false
 	}
 	if attrs.Present || l.finned {
+		c.finCame()
 		return true
 	}
 	c.protection = "failed"
