@@ -124,6 +124,14 @@ func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message, th
 	})
 }
 
+// finCame: a dh-fin that was missed behind a PRACK is there after all.
+func (c *Call) finCame() {
+	if c.patience != nil {
+		c.stopPatience()
+		c.protection = "negotiating"
+	}
+}
+
 // finMissing: no CANCEL has followed a PRACK without dh-fin.
 func (c *Call) finMissing() {
 	if c.state == Ended {

@@ -174,14 +174,6 @@ func (c *Call) attacked(err error) string {
 	return c.reason
 }
 
-// finCame: a dh-fin that was missed behind a PRACK is there after all.
-func (c *Call) finCame() {
-	if c.patience != nil {
-		c.stopPatience()
-		c.protection = "negotiating"
-	}
-}
-
 // path names the way of an INVITE for the memory of stripped ACKs: the source
 // address, the host of the top Via and that of the From URI. The address is
 // there because the other two are claims: with them alone, anybody could take

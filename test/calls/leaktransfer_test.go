@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,9 +91,12 @@ func TestNamesStayInsideWhoeverComes(t *testing.T) {
 				}
 				w.alice.refers()
 				w.bob.refers()
+				var mu sync.Mutex
 				var outside []memnet.Datagram
 				said := map[string][]string{}
 				w.net.Tap(func(d memnet.Datagram) {
+					mu.Lock()
+					defer mu.Unlock()
 					if between(d.From, d.To) {
 						outside = append(outside, d)
 					}
@@ -107,6 +111,7 @@ func TestNamesStayInsideWhoeverComes(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				synctest.Wait()
+				mu.Lock()
 
 				var guess [16]byte // a key that everybody knows is none
 				hash := sha256.Sum256(append(guess[:], name...))
@@ -133,8 +138,10 @@ func TestNamesStayInsideWhoeverComes(t *testing.T) {
 				}
 
 				began := len(outside)
+				mu.Unlock()
 				time.Sleep(time.Minute)
 				synctest.Wait()
+				mu.Lock()
 				alive := map[bool]int{}
 				for _, d := range outside[began:] {
 					if !isSIP(d.Payload) && (d.From.Addr() == outsideA.Addr()) == (house == w.a) {
@@ -144,6 +151,7 @@ func TestNamesStayInsideWhoeverComes(t *testing.T) {
 				if alive[false] < 2 || alive[true] < 2 {
 					t.Errorf("keep-alives within a minute: RTP %d, RTCP %d, want one every 15 to 20 s", alive[false], alive[true])
 				}
+				mu.Unlock()
 				w.hear(comes, far)
 			})
 		})

@@ -231,12 +231,15 @@ func TestLedCallsAreCalls(t *testing.T) {
 		w.none()
 		synctest.Wait()
 		kept, _ := records.Load(w.a.media)
-		for _, c := range kept.(*ended).calls {
+		e := kept.(*ended)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, c := range e.calls {
 			if c.From == "" || c.To == "" || c.Answered.IsZero() || c.Reason == "" {
 				t.Errorf("recorded: %+v", c)
 			}
 		}
-		if n := len(kept.(*ended).calls); n < 2 {
+		if n := len(e.calls); n < 2 {
 			t.Errorf("%d calls recorded", n)
 		}
 	})
