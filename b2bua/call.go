@@ -115,7 +115,7 @@ type Leg struct {
 	dialled      bool       // this side has called it
 	open         bool       // and its route lets led calls leave at an account's cost
 	moved        bool       // its party was led to another one: descriptions go on where the last one stopped
-	standin      bool       // holds the place of somebody whom a transfer may bring: no media crosses
+	standsFor    *Leg       // a stand-in: holds the place of this one, whom a transfer may bring; no media crosses. side is whose rights count
 	finned       bool       // responder: a PRACK has brought dh-fin
 	heard        *lastHeard // the newest description that went to it
 	exchange     *keyexchange.Exchange
@@ -166,6 +166,14 @@ func newCall(p *Proxy, in *sip.Incoming, l *listener, peer string, target route.
 // newLeg makes a candidate for the B leg.
 func (c *Call) newLeg() *Leg {
 	return &Leg{call: c, way: &way{}, side: policy.Side(c.target.Side), peer: c.target.Peer, end: media.B, dialled: true, open: c.target.Transfer}
+}
+
+// real is the leg itself or the one that it stands for: who hears what is said to it.
+func (l *Leg) real() *Leg {
+	if l.standsFor != nil {
+		return l.standsFor
+	}
+	return l
 }
 
 func (c *Call) other(l *Leg) *Leg {

@@ -65,7 +65,7 @@ type digits struct {
 
 // byInfo says whether a leg's phone knows digits in INFO alone.
 func (l *Leg) byInfo() bool {
-	return l.side == policy.Inside && l.l != nil && l.l.DTMF == DTMFInfo
+	return l.real().side == policy.Inside && l.l != nil && l.l.DTMF == DTMFInfo
 }
 
 // rewriteEvents makes telephone-event on an m-line of a description that goes from

@@ -114,6 +114,7 @@ func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message, th
 		return
 	}
 	c.a.finned = true
+	c.finCame()
 	c.vet(c.a, func(refusal string) {
 		if refusal != "" {
 			c.end(refusal)
@@ -121,6 +122,14 @@ func (c *Call) takeEarlyFin(kind keyexchange.MessageKind, prack *sip.Message, th
 		}
 		then()
 	})
+}
+
+// finCame: a dh-fin that was missed behind a PRACK is there after all.
+func (c *Call) finCame() {
+	if c.patience != nil {
+		c.stopPatience()
+		c.protection = "negotiating"
+	}
 }
 
 // finMissing: no CANCEL has followed a PRACK without dh-fin.

@@ -177,7 +177,8 @@ func (c *Call) attacked(err error) string {
 // path names the way of an INVITE for the memory of stripped ACKs: the source
 // address, the host of the top Via and that of the From URI. The address is
 // there because the other two are claims: with them alone, anybody could take
-// the exchange away from anybody else's calls for a day.
+// the exchange away from anybody else's calls for a day. It is asked for before the
+// call stands: then the Via of the INVITE is let go of.
 func (c *Call) path(invite *sip.Message) string {
 	via, _ := sip.ParseVia(invite.Values("Via")[0])
 	return c.invite.Flow.Remote().Addr().String() + " " + via.Host + " " + invite.From().URI.Host
@@ -250,6 +251,7 @@ func (c *Call) takeFin(l *Leg, ack *sip.Message) bool {
 		return false
 	}
 	if attrs.Present || l.finned {
+		c.finCame()
 		return true
 	}
 	c.protection = "failed"

@@ -140,7 +140,7 @@ func (c *Call) turn(to detour) (why string) {
 	switch {
 	case !decision.Allow:
 		why = decision.Reason
-	case decision.Mode == policy.Require && c.a.side == policy.Inside && c.b.side == policy.Inside && !c.a.standin:
+	case decision.Mode == policy.Require && c.a.side == policy.Inside && c.b.side == policy.Inside && c.a.standsFor == nil:
 		why = "calls between phones inside are never encrypted"
 	case decision.Mode == policy.Require && c.a.side == policy.Outside && c.b.side == policy.Outside && c.a.exchange == nil:
 		why = "the call must be encrypted, and the caller's side offers no key exchange"

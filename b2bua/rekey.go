@@ -207,7 +207,6 @@ func (c *Call) rekeyAnswered(l *Leg, next *keyexchange.Exchange, described *sdp.
 	case errors.Is(err, sip.ErrTransport):
 		return time.Second // the network is not up
 	case err != nil:
-		c.lost(l)
 		c.end("The other side does not answer any more")
 		return 0
 	case res.Status < 300:

@@ -28,7 +28,7 @@ var (
 // relayable says whether an offered m-line gets a relay: RTP, not rejected,
 // and no SAVP from where no exchange could give it keys.
 func (c *Call) relayable(m sdp.Media, from *Leg) bool {
-	if m.RTP && !m.Rejected && m.Secure && from.exchange == nil && !c.passage.begun && !c.passage.taken {
+	if m.RTP && !m.Rejected && m.Secure && from.real().exchange == nil && !c.passage.begun && !c.passage.taken {
 		_, ok := c.sdesOffer(m, from)
 		return ok
 	}
@@ -107,12 +107,6 @@ func (c *Call) openMedia() (*media.Session, error) {
 	// A phone may speak before its answer was read: kept, not lost.
 	s.SetMode(media.A, media.Waiting)
 	s.SetMode(media.B, media.Waiting)
-	for _, l := range []*Leg{c.a, c.b} {
-		s.KeepAlive(l.end, l.side == policy.Outside)
-		if l.side == policy.Outside {
-			s.Conceal(l.end, c.names)
-		}
-	}
 	return s, nil
 }
 
@@ -123,7 +117,7 @@ func (c *Call) rewrite(s *sdp.Session, to *Leg, ports []sdp.Port) sdp.Rewrite {
 	if v, ok := s.Version(); ok && to.renewed > 0 {
 		r.SessionVersion = strconv.FormatUint(v+to.renewed, 10)
 	}
-	if to.side == policy.Outside {
+	if to.real().side == policy.Outside {
 		r.Hide, r.DropSources = c.p.ground.Load().hide, true
 	}
 	if to.moved && to.heard != nil {
@@ -267,6 +261,10 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 		r.session.SetRemote(offerer.end, remoteOf(offered[i], offerer, offered[i].Mux))
 		r.session.SetRemote(answerer.end, remoteOf(answered[i], answerer, false))
 		for _, l := range []*Leg{c.a, c.b} {
+			if l.side == policy.Outside && l.standsFor == nil {
+				r.session.Conceal(l.end, c.names)
+				r.session.KeepAlive(l.end, true)
+			}
 			if !c.protectSDES(i, l) {
 				c.setMode(r.session, l)
 			}
@@ -280,7 +278,7 @@ func (c *Call) connect(answer *sdp.Session, answerer *Leg) {
 // setMode opens one end of a relay as far as its leg allows.
 func (c *Call) setMode(s *media.Session, l *Leg) {
 	switch {
-	case l.standin:
+	case l.standsFor != nil:
 		s.SetMode(l.end, media.Closed)
 	case c.passage.taken:
 		s.SetMode(l.end, media.Passing)

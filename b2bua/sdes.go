@@ -24,7 +24,7 @@ var errNoCrypto = errors.New("the phone has answered the keys for its SRTP with 
 // sdesOffer is the key that a phone inside offers for a secure m-line, where
 // it can be used.
 func (c *Call) sdesOffer(m sdp.Media, from *Leg) (keyexchange.Crypto, bool) {
-	if from.side != policy.Inside || !m.RTP || !m.Secure || m.Rejected || c.passage.begun || c.passage.taken {
+	if from.real().side != policy.Inside || !m.RTP || !m.Secure || m.Rejected || c.passage.begun || c.passage.taken {
 		return keyexchange.Crypto{}, false
 	}
 	return keyexchange.ChooseCrypto(m.Crypto, commonSuites())

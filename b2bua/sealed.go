@@ -33,16 +33,16 @@ func overUDP(proto string) bool {
 	return p == "UDP" || p == "UDPTL" || strings.HasPrefix(p, "UDP/") && !strings.Contains(p, "TLS")
 }
 
-func (c *Call) internal() bool { return c.a.side == policy.Inside && c.b.side == policy.Inside }
+func (c *Call) internal() bool { return c.a.real().side == policy.Inside && c.b.side == policy.Inside }
 
 // passesKeying says whether the ends' own keying may cross: in calls without
 // any exchange that did not begin inside and go out, and in which no phone's
 // keying ends here.
 func (c *Call) passesKeying() bool {
-	if c.decision.Mode == policy.Require || c.a.exchange != nil || c.passage.begun || c.passage.taken || c.a.sdes || c.b.sdes {
+	if c.decision.Mode == policy.Require || c.a.real().exchange != nil || c.passage.begun || c.passage.taken || c.a.sdes || c.b.sdes {
 		return false
 	}
-	return c.internal() || c.a.side == policy.Outside && c.b.side == policy.Inside
+	return c.internal() || c.a.real().side == policy.Outside && c.b.side == policy.Inside
 }
 
 // openSealed gives a slot its session and says where a leg sends to.

@@ -247,7 +247,7 @@ func (t *transfer) blind(tx *sip.ServerTx, in *sip.Incoming, user string) {
 	// Who remains is the caller now; it keeps waiting on its own dialog.
 	in.Set("From", c.party(t.stays).String())
 	to.a = &Leg{call: c, l: t.stays.l, side: t.by.side, peer: t.by.peer, end: to.a.end, dialog: t.stays.dialog, remote: t.stays.remote,
-		standin: true, moved: true, heard: t.stays.heard}
+		standsFor: t.stays, moved: true, heard: t.stays.heard}
 	t.to, t.seat = to, to.a
 	to.offer, to.offerer = t.stays.described.Clone(), to.a
 	to.offer.DropDH()

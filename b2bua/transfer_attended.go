@@ -118,10 +118,8 @@ func (t *transfer) renegotiate() {
 	t.change("INVITE", nil, func(res *sip.Message) {
 		offer, err := sdp.Parse(res.Body)
 		if err != nil || res.ContentType() != sdpType || t.over {
-			t.stays.dialog.Ack(res, "", nil)
-			if !t.over {
-				t.failed(488, "")
-			}
+			t.restore(res)
+			t.failed(488, "")
 			return
 		}
 		t.offerTo(res, offer)
@@ -167,7 +165,7 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 			}
 			if t.over {
 				pair.closeMedia()
-				stays.dialog.Ack(res, "", nil)
+				t.restore(res)
 				return
 			}
 			back(status)
@@ -181,7 +179,7 @@ func (t *transfer) offerTo(res *sip.Message, offer *sdp.Session) {
 		answer, err := sdp.Parse(answered.Body)
 		if t.over || err != nil || answered.ContentType() != sdpType || len(answer.Media()) != len(offer.Media()) {
 			pair.closeMedia()
-			stays.dialog.Ack(res, "", nil)
+			t.restore(res)
 			if !t.over {
 				c.end("the answer of the party that a call was transferred to could not be read")
 			}
@@ -202,7 +200,7 @@ func (t *transfer) enter(pair *Call, res *sip.Message, offer, answer *sdp.Sessio
 		err = c.sit(t.stays, place, t.call)
 	}
 	if err != nil {
-		t.stays.dialog.Ack(res, "", nil)
+		t.restore(res)
 		c.end("no free media ports")
 		return
 	}
@@ -235,11 +233,12 @@ func (t *transfer) enter(pair *Call, res *sip.Message, offer, answer *sdp.Sessio
 }
 
 // restore answers the offer of who stays with what it had before, so that its
-// call goes on.
+// call goes on. Where there is no answer the call ends: an offer has one in the ACK
+// (RFC 3261 section 13.2.1), or a BYE behind it.
 func (t *transfer) restore(res *sip.Message) {
 	c := t.call
 	offer, err := sdp.Parse(res.Body)
-	if err == nil && t.by.described != nil && !t.gone {
+	if err == nil && t.by.described != nil && !t.gone && c.state != Ended && t.stays.call == c {
 		was, by := c.offer, c.offerer
 		c.offer, c.offerer = offer, t.stays
 		if out, err := c.repeatAnswer(t.by.described, t.by, t.stays); err == nil {
@@ -250,4 +249,7 @@ func (t *transfer) restore(res *sip.Message) {
 		c.offer, c.offerer = was, by
 	}
 	t.stays.dialog.Ack(res, "", nil)
+	if len(res.Body) > 0 && t.stays.call == c {
+		c.end("the offer of a party that was to be transferred cannot be answered")
+	}
 }

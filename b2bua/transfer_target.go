@@ -81,7 +81,7 @@ func (t *transfer) refused(err error, res *sip.Message) {
 	if err == nil {
 		t.status = res.Status
 	}
-	if t.seat != nil && t.seat.standin {
+	if t.seat != nil && t.seat.standsFor != nil {
 		t.to.finish("the party that was transferred refuses the change")
 		return
 	}
@@ -116,7 +116,7 @@ func (c *Call) sit(l, place *Leg, from *Call) error {
 	l.call, l.end, l.moved = c, place.end, true
 	place.dropDigits()
 	place.dropKeys()
-	if place.standin {
+	if place.standsFor != nil {
 		l.heard = place.heard // what went to it in this call's name
 	}
 	if place == c.a {
@@ -216,7 +216,7 @@ func (t *transfer) failed(status int, phrase string) {
 	t.stays.dropOffered()
 	if t.to != nil {
 		t.to.leading = nil
-		if t.seat.standin {
+		if t.seat.standsFor != nil {
 			c.p.door.PassOn(&t.to.place, &c.place)
 		}
 	}
@@ -248,7 +248,7 @@ func (t *transfer) callEnded(c *Call) {
 			return
 		}
 		t.to.leading = nil
-		if t.seat.standin {
+		if t.seat.standsFor != nil {
 			t.to.finish("the party that was transferred has hung up")
 		}
 	default:
@@ -262,7 +262,7 @@ func (t *transfer) left(l *Leg, tx *sip.ServerTx) bool {
 	switch {
 	case l == t.by:
 		t.gone = true
-	case t.seat == nil || l != t.seat || l.standin:
+	case t.seat == nil || l != t.seat || l.standsFor != nil:
 		return false
 	}
 	tx.Reply(200, "")

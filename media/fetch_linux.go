@@ -4,7 +4,7 @@ package media
 // it has left the processor's caches. Read side by side it is back in a fraction
 // of the time that it takes packet by packet, where each address is known only
 // once the one before has been read; so each loop reads of all sockets what the
-// loop before has found. It took 6 % off the time of a packet among a thousand
+// loop before has found. It took 8 % off the time of a packet among a thousand
 // calls.
 func (t *epoll) fetch(from []*epollSocket) {
 	if len(from) < ringFrom {
@@ -27,9 +27,14 @@ func (t *epoll) fetch(from []*epollSocket) {
 // something of it.
 func (s *Session) fetch(from End) uint64 {
 	e, to := &s.ends[from], &s.ends[from.other()]
-	return uint64(s.active) +
-		uint64(e.mode) + uint64(e.rtp.learned.Port()) + uint64(e.arrivals.sources[0].ssrc) + e.stats.PacketsIn +
-		uint64(to.mode) + uint64(to.rtp.learned.Port()) + uint64(to.rtp.port.sent) + to.stats.PacketsOut
+	n := uint64(s.active) +
+		uint64(e.mode) + uint64(e.rtp.learned.Port()) + uint64(e.arrivals.sources[0].last) + e.stats.PacketsIn +
+		uint64(to.mode) + uint64(to.rtp.learned.Port()) + uint64(to.rtp.port.sent) + to.stats.PacketsOut +
+		uint64(to.remote.RTP.Port())
+	if e.keys.confirmed || to.keys.confirmed {
+		n++
+	}
+	return n
 }
 
 // fetchKeys reads what stands behind that.
@@ -43,7 +48,8 @@ func (s *Session) fetchKeys(from End) uint64 {
 		n += to.keys.send.Fetch()
 	}
 	if to.numbering != nil {
-		n += uint64(to.numbering.streams[0].source)
+		first := &to.numbering.streams[0]
+		n += uint64(first.source) + uint64(first.heard)
 	}
 	if out, ok := to.rtp.port.socket.(*epollSocket); ok {
 		n += uint64(out.size)

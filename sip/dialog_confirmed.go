@@ -1,6 +1,9 @@
 package sip
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // Do sends a request within the dialog. handle gets provisional responses and
 // one final response or error; for an INVITE that was accepted, Ack must
@@ -54,10 +57,12 @@ func (d *Dialog) do(proved bool, method, contentType string, body []byte, handle
 		if accepted && (method == "INVITE" || method == "UPDATE") {
 			d.peer.target = contactOf(res, d.peer.target)
 		}
-		if res != nil && (res.Status == 481 || res.Status == 408) && method != "BYE" && method != "NOTIFY" && !d.ended {
+		lost := res != nil && (res.Status == 481 || res.Status == 408) || method == "INVITE" && errors.Is(err, ErrTimeout)
+		if lost && method != "BYE" && method != "NOTIFY" && !d.ended {
 			// RFC 3261 section 12.2.1.2: the far end has lost the dialog, which
 			// the handler sees by Ended. Of a NOTIFY that is said of the
-			// subscription alone (RFC 5057 section 5.1).
+			// subscription alone (RFC 5057 section 5.1). Who has not answered an
+			// INVITE is left too: a 2xx that comes late could not be answered.
 			d.Bye(nil)
 		}
 		handle(res, err)

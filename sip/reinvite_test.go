@@ -166,8 +166,8 @@ func TestByeCrossesAReinvite(t *testing.T) {
 	})
 }
 
-// The far end has answered nothing at all, and a late 2xx to the re-INVITE is
-// acknowledged although the user was told of the failure.
+// The far end has answered nothing at all and is left with BYE (RFC 3261 section
+// 12.2.1.2), and a late 2xx to the re-INVITE is acknowledged although the user was told of the failure.
 func TestReinviteAnsweredBehindTimerB(t *testing.T) {
 	inWorld(t, memnet.Options{}, func(w *world) {
 		u := newUser()
@@ -175,6 +175,7 @@ func TestReinviteAnsweredBehindTimerB(t *testing.T) {
 		u.do(func() { u.dialog.Do("INVITE", "", nil, func(_ *Message, err error) { u.note("re-INVITE: %v", err) }) })
 		inv := carol.next("INVITE")
 		time.Sleep(64*T1 + 1)
+		carol.respond(aliceAddr, carol.next("BYE"), 200, "")
 		carol.respond(aliceAddr, inv, 200, "")
 		ack := carol.next("ACK")
 		carol.respond(aliceAddr, inv, 200, "")

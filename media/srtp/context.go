@@ -117,7 +117,7 @@ func (c *Context) Erase() {
 // says nothing of keys. A relay of many calls does so for some packets before it
 // works on the first.
 func (c *Context) Fetch() uint64 {
-	n := c.sent.first[0].highest + c.seen.first[0].highest
+	n := c.sent.first[0].highest + c.seen.first[0].highest + c.seen.first[0].window[3]
 	if c.aead.rtp != nil {
 		n += uint64(c.aead.rtp.NonceSize())
 	}
