@@ -114,7 +114,8 @@ func (s *soak) judgeMoves() {
 		}
 	}
 	for _, m := range documented {
-		if s.moves[m] == 0 && !slices.Contains(elsewhere, m) {
+		// The rarest happens ten times in 2000 calls, and may not in a few hundred.
+		if s.moves[m] == 0 && !slices.Contains(elsewhere, m) && *soakCalls >= 2000 {
 			s.t.Errorf("seed %d: no call went from %s", s.seed, m)
 		}
 	}
