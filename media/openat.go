@@ -33,7 +33,7 @@ func (s *Session) bindAt(e End, rtp netip.AddrPort) error {
 	}
 	err := s.bindPair(&s.ports[e], rtp)
 	if err != nil {
-		s.engine.ports.release(rtp)
+		s.engine.ports.free(rtp)
 	}
 	return err
 }

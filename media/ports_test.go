@@ -3,9 +3,12 @@ package media
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestPortRanges(t *testing.T) {
@@ -58,6 +61,52 @@ func TestPortsAreTakenAndReleased(t *testing.T) {
 	if len(starts) < 5 {
 		t.Errorf("first ports are always among %v", starts)
 	}
+}
+
+// Whose BYE was lost still sends to where the call was: nobody else gets that port
+// meanwhile, unless there is no other.
+func TestPortsRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newPorts(10000, 10007)
+		addr := netip.MustParseAddr("127.0.0.1")
+		take := func() netip.AddrPort {
+			t.Helper()
+			pair, err := p.take(addr, func(netip.AddrPort) error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pair
+		}
+		for range 100 {
+			first := take()
+			p.release(first)
+			others := []netip.AddrPort{take(), take(), take()}
+			if slices.Contains(others, first) {
+				t.Fatalf("%v was given out again at once", first)
+			}
+			if last := take(); last != first {
+				t.Fatalf("%v was given out, not the one that was left", last)
+			}
+			for _, pair := range append(others, first) {
+				p.release(pair)
+			}
+			time.Sleep(restTime)
+		}
+		taken := map[netip.AddrPort]bool{}
+		for range 100 {
+			pair := take()
+			taken[pair] = true
+			p.release(pair)
+			time.Sleep(restTime)
+		}
+		if len(taken) != 4 {
+			t.Errorf("of four pairs that have rested %d were given out", len(taken))
+		}
+		if len(p.rests) > 1 || len(p.resting) > 1 {
+			t.Errorf("%d and %d pairs are remembered", len(p.rests), len(p.resting))
+		}
+	})
 }
 
 func TestPortsInUseAreSkipped(t *testing.T) {
