@@ -4,7 +4,7 @@ package media
 // it has left the processor's caches. Read side by side it is back in a fraction
 // of the time that it takes packet by packet, where each address is known only
 // once the one before has been read; so each loop reads of all sockets what the
-// loop before has found. It took 8 % off the time of a packet among a thousand
+// loop before has found. It takes 6 % or so off the time of a packet among a thousand
 // calls.
 func (t *epoll) fetch(from []*epollSocket) {
 	if len(from) < ringFrom {
