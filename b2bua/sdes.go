@@ -2,6 +2,8 @@ package b2bua
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/sipward/sipward/keyexchange"
 	"github.com/sipward/sipward/media"
@@ -225,10 +227,8 @@ func (s *sdes) erase() {
 
 // sdesSuite is the suite of a leg's first m-line that has keys of its own.
 func (l *Leg) sdesSuite() string {
-	for i := 0; len(l.sdesKeys) > 0; i++ {
-		if s := l.sdesKeys[i]; s != nil {
-			return s.ours.Suite.Name
-		}
+	if len(l.sdesKeys) == 0 {
+		return ""
 	}
-	return ""
+	return l.sdesKeys[slices.Min(slices.Collect(maps.Keys(l.sdesKeys)))].ours.Suite.Name
 }
