@@ -20,11 +20,6 @@ const (
 	// behindRounds is after how many rounds without a pause, all of them full,
 	// a worker counts as behind its packets.
 	behindRounds = 8
-	// singleReads is how often a socket is read packet by packet after it was
-	// found to hold only one where more were expected.
-	singleReads = 8
-	// maxDepth is how many packets of one socket are asked for in a row.
-	maxDepth = 16
 )
 
 // epoll serves UDP sockets with one loop. It is level-triggered: a socket that
@@ -98,8 +93,9 @@ func (t *epoll) run() {
 	events := make([]unix.EpollEvent, epollEvents)
 	n, packets, now := 0, 0, t.worker.now()
 	for {
+		pause, busy := t.pace.pause(packets, now, t.worker.now())
 		var err error
-		if n, err = t.ready(events, n == len(events), t.pace.pause(packets, now, t.worker.now())); err != nil {
+		if n, err = t.ready(events, n == len(events) || busy && pause == 0, pause); err != nil {
 			t.log.Error("media worker stopped", "error", err)
 			return
 		}
@@ -131,8 +127,8 @@ func (t *epoll) noteRing(failed unix.Errno) {
 	}
 }
 
-// ready gives sockets to read: at once where more were ready than the last
-// round took, else once the pause is over and there are any.
+// ready gives sockets to read: at once where more are ready, else once the pause is
+// over and there are any.
 func (t *epoll) ready(events []unix.EpollEvent, more bool, pause time.Duration) (int, error) {
 	if more {
 		runtime.Gosched()
@@ -151,9 +147,9 @@ func (t *epoll) ready(events []unix.EpollEvent, more bool, pause time.Duration) 
 // many times in a row is cheaper than in turns.
 //
 // Most sockets hold one packet. One that was ready in the round before too may
-// hold more. With a ring it is asked several times in a row. Without, where the
-// plain system call is the cheaper one for a single packet, it is read by one that
-// takes many; and so is any socket once the worker is behind.
+// hold more, and so may any once the worker is behind. With a ring it is asked
+// several times in a row. Without, where the plain system call is the cheaper one
+// for a single packet, it is read by one that takes many.
 func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int) {
 	ring := t.ring.carries(len(events))
 	full := 0
@@ -162,23 +158,18 @@ func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int)
 		if s == nil {
 			continue
 		}
-		more := s.round+1 == t.round || !ring && t.rush >= behindRounds
+		more := s.round+1 == t.round || t.rush >= behindRounds
 		s.round = t.round
-		switch {
-		case !more || s.single > 0:
-			s.depth = 1
-			s.single -= min(s.single, 1)
-		case ring:
-			s.depth = min(2*max(s.depth, 1), maxDepth)
-		default:
+		asks := s.depth.asks(more)
+		if asks > 1 && !ring {
 			t.full[full] = s
 			full++
 			continue
 		}
-		if t.in.count+int(s.depth) > batch {
+		if t.in.count+asks > batch {
 			packets += t.work(now)
 		}
-		for range s.depth {
+		for range asks {
 			t.from[t.in.count] = s
 			t.in.want(s.fd)
 		}
@@ -186,9 +177,7 @@ func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int)
 	packets += t.work(now)
 	for _, s := range t.full[:full] {
 		n := t.in.read(s.fd)
-		if n == 1 {
-			s.single = singleReads
-		}
+		s.depth.held(n)
 		packets += n
 		for i := range n {
 			t.dispatch(s, i, now)
@@ -198,18 +187,21 @@ func (t *epoll) serve(events []unix.EpollEvent, now time.Duration) (packets int)
 	return packets
 }
 
-// work relays a packet of each socket that is wanted, and says how many there were.
+// work relays what was asked for, and says how many packets there were.
 func (t *epoll) work(now time.Duration) (packets int) {
 	from := t.from[:t.in.count]
 	t.fetch(from)
 	t.in.take()
+	held := 0 // by the socket of this place
 	for i, s := range from {
-		switch {
-		case t.in.got[i]:
+		if t.in.got[i] {
 			t.dispatch(s, i, now)
 			packets++
-		case i > 0 && from[i-1] == s && (i == 1 || from[i-2] != s):
-			s.single = singleReads // it held one where two were expected
+			held++
+		}
+		if i+1 == len(from) || from[i+1] != s {
+			s.depth.held(held)
+			held = 0
 		}
 	}
 	t.out.flush()
@@ -249,16 +241,15 @@ func (t *epoll) close() error {
 
 // epollSocket is one non-blocking UDP socket.
 type epollSocket struct {
-	epoll  *epoll
-	port   *port
-	fd     int
-	index  int32  // in sockets
-	round  uint32 // of the loop that read it last
-	single uint8  // reads of one packet still to come
-	depth  uint8  // packets asked for in a row
-	ipv6   bool
-	scope  uint32 // interface of a link-local address
-	zone   string
+	epoll *epoll
+	port  *port
+	fd    int
+	index int32  // in sockets
+	round uint32 // of the loop that read it last
+	depth depth
+	ipv6  bool
+	scope uint32 // interface of a link-local address
+	zone  string
 
 	to   netip.AddrPort        // where name points: the last destination
 	name unix.RawSockaddrInet6 // holds an IPv4 address too

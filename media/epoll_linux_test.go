@@ -2,6 +2,7 @@ package media
 
 import (
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -74,5 +75,55 @@ func TestPlacesOfSockets(t *testing.T) {
 	}
 	if table.get(newIndex, newTurn) != second || table.get(otherIndex, otherTurn) != other || table.get(noSocket, 0) != nil {
 		t.Error("sockets are not where they were put")
+	}
+}
+
+// A worker that finds far more packets than a round takes reads several of a socket
+// at a visit: what a socket needs is then read into the processor once for all of
+// them, and the worker catches up.
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]Options{"ring": {Workers: 1}, "no ring": {Workers: 1, NoRing: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const calls, each = 3 * epollEvents, 40 // less than a socket holds
+			e := newTestEngine(t, o)
+			w := e.workers[0]
+			loop := w.net.(*epoll)
+			phone, far := newPeer(t, loopback), newPeer(t, loopback)
+			var sessions []*Session
+			for range calls {
+				s := openSession(t, e)
+				s.SetRemote(A, phone.remote())
+				s.SetRemote(B, far.remote())
+				s.SetMode(A, Plain)
+				s.SetMode(B, Plain)
+				sessions = append(sessions, s)
+			}
+			w.lock()
+			began := loop.round
+			for _, s := range sessions {
+				for seq := range uint16(each) {
+					phone.send(phone.rtp, voice(1, seq), s.ports[A][0].local)
+				}
+			}
+			w.unlock()
+			in := uint64(0)
+			for deadline := time.Now().Add(20 * time.Second); in < calls*each; runtime.Gosched() {
+				in = 0
+				for _, s := range sessions {
+					in += s.Stats()[A].PacketsIn
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%d packets of %d", in, calls*each)
+				}
+			}
+			w.lock()
+			rounds := loop.round - began
+			w.unlock()
+			if one := uint32(calls * each / epollEvents); rounds > one/2 {
+				t.Errorf("%d rounds, with one packet a visit it would be %d", rounds, one)
+			}
+		})
 	}
 }

@@ -21,8 +21,9 @@ type pace struct {
 }
 
 // pause is how long to wait after a round that began at this time, took so
-// many packets, and is over now.
-func (p *pace) pause(packets int, began, now time.Duration) time.Duration {
+// many packets, and is over now. A busy worker that took as long as from one round
+// to the next goes on at once: enough packets have gathered meanwhile.
+func (p *pace) pause(packets int, began, now time.Duration) (pause time.Duration, busy bool) {
 	p.packets += packets
 	if elapsed := began - p.since; elapsed >= paceWindow {
 		perRound := float64(p.packets) * float64(p.bound) / float64(elapsed)
@@ -30,8 +31,7 @@ func (p *pace) pause(packets int, began, now time.Duration) time.Duration {
 		p.since, p.packets = began, 0
 	}
 	if !p.busy {
-		return 0
+		return 0, false
 	}
-	// A worker that needs most of its time to relay still lets some gather.
-	return max(p.bound-(now-began), p.bound/4)
+	return max(p.bound-(now-began), 0), true
 }
