@@ -58,8 +58,8 @@ type Remote struct {
 // payload. In counts what was accepted from the end's peer, Out what was sent
 // to it.
 type Stats struct {
-	PacketsIn, PacketsOut uint64
-	BytesIn, BytesOut     uint64
+	PacketsIn, BytesIn   uint64
+	PacketsOut, BytesOut uint64
 	// Lost is what the peer's sequence numbers show as missing: expected less
 	// received (RFC 3550 §A.3), over all its SSRCs.
 	Lost uint64
@@ -89,37 +89,41 @@ const leaving = 2 * time.Second
 
 // lane is RTP or RTCP of an end: its socket and where its peer is.
 type lane struct {
-	port    *port
-	learned netip.AddrPort // from packets: latched (plain) or moved (protected)
 	left    netip.AddrPort // where it was learned before the peer named another address,
 	leftAt  time.Duration  // which was then
 	movedAt time.Duration
 	moved   bool
+
+	port    *port
+	learned netip.AddrPort // from packets: latched (plain) or moved (protected)
 }
 
-// end is the state of one end.
+// end is the state of one end. What each packet needs stands together (layout_test.go):
+// among many calls little of one is in the processor's caches, and how many lines a
+// packet brings there is what it costs.
 type end struct {
-	mode   Mode
-	remote Remote
-	held   bool // nothing is sent to remote
-	// expecting: new keys are about to come, and the peer may have them already.
-	expecting bool
-	rtp       lane
+	remote    Remote
 	rtcp      lane
-
-	keys      keyring
-	numbering *numbering // of what leaves here protected; nil: nothing has yet
-	arrivals  arrivals
 	rtcpFrom  uint32 // SSRC of the newest RTCP packet
 	rtcpIndex uint32 // and its SRTCP index
 
-	concealment concealment // of names in RTCP that leaves here
-	alive       keeper      // of the way to the peer
+	rtp       lane // from its port on the first line that a packet needs
+	mode      Mode
+	reachable bool // remote names where packets go to; else the peer holds
+	// expecting: new keys are about to come, and the peer may have them already.
+	expecting bool
+	numbering *numbering // of what leaves here protected; nil: nothing has yet
 
-	in  waiting // from here, mode not decided
-	out waiting // to here, mode or keys not decided
+	arrivals arrivals // the line that a packet from here needs
+	alive    keeper   // of the way to the peer
 
+	keys  keyring // with the first of stats the last line that a packet needs
 	stats Stats
+
+	concealment concealment // of names in RTCP that leaves here
+	in          waiting     // from here, mode not decided
+	out         waiting     // to here, mode or keys not decided
+	_           [8]byte     // both ends have the same lines
 }
 
 // lane is the one whose socket a packet came to.
@@ -135,7 +139,7 @@ func (e *end) lane(rtcpPort bool) *lane {
 // back to the old one.
 func (e *end) setRemote(r Remote, now time.Duration) {
 	r.RTP, r.RTCP, r.Signalling = unmap(r.RTP), unmap(r.RTCP), r.Signalling.Unmap().WithZone("")
-	if e.held = !usable(r.RTP); e.held {
+	if e.reachable = usable(r.RTP); !e.reachable {
 		r.RTP, r.RTCP = e.remote.RTP, e.remote.RTCP
 	}
 	named := r.RTP != e.remote.RTP
@@ -157,7 +161,7 @@ func usable(a netip.AddrPort) bool {
 // destination is the socket and the address by which packets of a kind reach
 // the peer; not ok while it holds or is not known.
 func (e *end) destination(what kind) (from *port, to netip.AddrPort, ok bool) {
-	if e.held || !usable(e.remote.RTP) {
+	if !e.reachable {
 		return nil, netip.AddrPort{}, false
 	}
 	l, to := &e.rtp, e.remote.RTP

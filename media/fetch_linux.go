@@ -29,8 +29,7 @@ func (s *Session) fetch(from End) uint64 {
 	e, to := &s.ends[from], &s.ends[from.other()]
 	n := uint64(s.active) +
 		uint64(e.mode) + uint64(e.rtp.learned.Port()) + uint64(e.arrivals.sources[0].last) + e.stats.PacketsIn +
-		uint64(to.mode) + uint64(to.rtp.learned.Port()) + uint64(to.rtp.port.sent) + to.stats.PacketsOut +
-		uint64(to.remote.RTP.Port())
+		uint64(to.mode) + uint64(to.rtp.learned.Port()) + uint64(to.rtp.port.sent) + to.stats.PacketsOut
 	if e.keys.confirmed || to.keys.confirmed {
 		n++
 	}

@@ -50,19 +50,18 @@ type ProtectOptions struct {
 
 // keyring holds an end's keys across rekeyings.
 type keyring struct {
-	send    *srtp.Context // nil: nothing may leave
-	next    *srtp.Context // takes send's place when confirmed
-	recv    *srtp.Context
-	old     *srtp.Context // still heard
-	oldTill time.Duration
+	used     [][sha256.Size]byte // digests of the newest maxDigests keys
+	callback func()
+	oldTill  time.Duration
+	old      *srtp.Context // still heard
+	next     *srtp.Context // takes send's place when confirmed
 
 	probes    bool // Probe may speak under next
 	confirmed bool // a packet verified under recv
 	known     bool // the peer has shown otherwise that it has the newest keys
 	news      bool // confirmed since the session last looked
-	callback  func()
-
-	used [][sha256.Size]byte // digests of the newest maxDigests keys
+	recv      *srtp.Context
+	send      *srtp.Context // nil: nothing may leave
 }
 
 // keyPair is Keys ready for use. Making it takes as long as relaying some

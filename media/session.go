@@ -13,14 +13,16 @@ import (
 type Session struct {
 	engine *Engine
 	worker *worker
-	ports  [2][2]port // of each end: RTP, RTCP
 
 	// Guarded by the worker's lock.
-	ends   [2]end
 	active time.Duration
 	taps   *taps          // nil until used
 	timers [2]*time.Timer // erase keys that a rekeying replaced
 	closed bool
+	_      [8]byte
+	ports  [2][2]port // of each end: RTP, RTCP
+	_      [32]byte
+	ends   [2]end
 }
 
 func newSession(e *Engine, w *worker) *Session {

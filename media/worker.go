@@ -56,10 +56,10 @@ type socket interface {
 type port struct {
 	session *Session
 	end     End
-	rtcp    bool // the port after the RTP port
 	socket  socket
-	local   netip.AddrPort
 	sent    uint32 // RTP and RTCP packets, for the keep-alives
+	rtcp    bool   // the port after the RTP port
+	local   netip.AddrPort
 }
 
 // receive takes a datagram that came to the port. A port has one session; where
