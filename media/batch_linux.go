@@ -139,14 +139,13 @@ func (b *outbox) buffer() []byte {
 	return b.data[b.count][:0]
 }
 
-// add queues the buffer lent last, to where the socket's name points.
-func (b *outbox) add(s *epollSocket, pkt []byte) {
+// add queues the buffer lent last, to an address of the socket's family.
+func (b *outbox) add(s *epollSocket, pkt []byte, to netip.AddrPort) {
 	i := b.count
 	b.sockets[i] = s.fd
 	b.vectors[i].Base = unsafe.SliceData(pkt)
 	b.vectors[i].SetLen(len(pkt))
-	b.names[i] = s.name
-	b.messages[i].header.Namelen = s.size
+	b.messages[i].header.Namelen = s.address(&b.names[i], to)
 	b.count++
 }
 

@@ -239,7 +239,7 @@ func (t *epoll) close() error {
 	return errors.Join(err, t.gate.close(), unix.Close(t.wake), unix.Close(t.fd))
 }
 
-// epollSocket is one non-blocking UDP socket.
+// epollSocket is one non-blocking UDP socket. It fills a cache line.
 type epollSocket struct {
 	epoll *epoll
 	port  *port
@@ -250,10 +250,6 @@ type epollSocket struct {
 	ipv6  bool
 	scope uint32 // interface of a link-local address
 	zone  string
-
-	to   netip.AddrPort        // where name points: the last destination
-	name unix.RawSockaddrInet6 // holds an IPv4 address too
-	size uint32                // of name
 }
 
 // open binds to exactly this address.
@@ -303,32 +299,26 @@ func (s *epollSocket) bind(addr netip.AddrPort) (err error) {
 }
 
 func (s *epollSocket) send(pkt []byte, to netip.AddrPort) {
-	if to == s.to || s.address(to) {
-		s.epoll.out.add(s, pkt)
+	if to.Addr().Is6() == s.ipv6 {
+		s.epoll.out.add(s, pkt, to)
 	}
 }
 
-// address writes a destination as the system takes it; false where it is of
-// the other family.
-func (s *epollSocket) address(to netip.AddrPort) bool {
-	if to.Addr().Is6() != s.ipv6 {
-		return false
+// address writes a destination of the socket's family as the system takes it, and
+// says how long that is. A name that holds IPv6 addresses holds IPv4 ones too.
+func (s *epollSocket) address(name *unix.RawSockaddrInet6, to netip.AddrPort) uint32 {
+	if !s.ipv6 {
+		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
+		setPort(&name.Port, to.Port())
+		return unix.SizeofSockaddrInet4
 	}
-	s.to = to
-	if s.ipv6 {
-		s.name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16()}
-		if to.Addr().IsLinkLocalUnicast() {
-			s.name.Scope_id = s.scope
-		}
-		setPort(&s.name.Port, to.Port())
-		s.size = unix.SizeofSockaddrInet6
-		return true
+	*name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16()}
+	if to.Addr().IsLinkLocalUnicast() {
+		name.Scope_id = s.scope
 	}
-	name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.name))
-	*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
 	setPort(&name.Port, to.Port())
-	s.size = unix.SizeofSockaddrInet4
-	return true
+	return unix.SizeofSockaddrInet6
 }
 
 // close under the worker's lock: nothing is queued for the socket, as every

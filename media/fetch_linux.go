@@ -51,7 +51,7 @@ func (s *Session) fetchKeys(from End) uint64 {
 		n += uint64(first.source) + uint64(first.heard)
 	}
 	if out, ok := to.rtp.port.socket.(*epollSocket); ok {
-		n += uint64(out.size)
+		n += uint64(out.fd)
 	}
 	return n
 }

@@ -30,6 +30,9 @@ func TestLayout(t *testing.T) {
 	if unsafe.Offsetof(s.ends)%line != 0 || unsafe.Sizeof(e)%line != 0 {
 		t.Errorf("ends at %d of %d octets do not begin with a line", unsafe.Offsetof(s.ends), unsafe.Sizeof(e))
 	}
+	if size := unsafe.Offsetof(stream{}.first); size != line {
+		t.Errorf("a packet needs %d octets of its stream's numbers", size)
+	}
 	if size := unsafe.Sizeof(s); size > 2048 {
 		t.Errorf("a session has %d octets: the next larger object is much larger", size)
 	}

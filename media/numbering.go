@@ -29,29 +29,29 @@ const (
 // gets another stream instead, at its second packet. A stream keeps its SSRC
 // and counts on whoever has it, so no rule can make a number come twice.
 type numbering struct {
-	streams  [ownStreams]stream
-	reporter uint32 // the phone's SSRC in RTCP while no stream has it
+	streams  [ownStreams]stream // the first is most phones' only one
+	reporter uint32             // the phone's SSRC in RTCP while no stream has it
 	reported bool
+	_        [56]byte // Go puts an object of this size at the begin of a cache line
 }
 
 // stream is one SSRC of our own. Numbers are extended: they count on where 16
 // bits wrap.
 type stream struct {
-	own  uint32
-	last int64 // highest number sent
-
-	taken   bool
+	own     uint32
 	source  uint32 // the phone's SSRC
-	highest int64  // its highest number
+	taken   bool
+	broken  bool   // packets were withheld: go on behind the last number
+	fresh   bool   // nothing of source was numbered yet
+	runs    byte   // that were numbered, this one included; 2 stands for more
+	rival   uint32 // the SSRC that source replaced
+	last    int64  // highest number sent
+	highest int64  // the phone's
 	delta   int64  // own number less the phone's
-	first   int64  // the phone's first number of this run; own numbers below belong to those before
 	types   [2]uint64
 	heard   time.Duration
-	broken  bool // packets were withheld: go on behind the last number
-	fresh   bool // nothing of source was numbered yet
-	runs    byte // that were numbered, this one included; 2 stands for more
 
-	rival      uint32 // the SSRC that source replaced
+	first      int64 // the phone's first number of this run; own numbers below belong to those before
 	rivalUntil time.Duration
 	rivalHeard bool
 }

@@ -52,8 +52,7 @@ func TestRing(t *testing.T) {
 	}
 	for round := range 100 { // around the queues many times
 		for i, s := range sockets {
-			s.address(addr(sockets[(i+1)%batch]))
-			out.add(s, append(out.buffer(), byte(round), byte(i)))
+			out.add(s, append(out.buffer(), byte(round), byte(i)), addr(sockets[(i+1)%batch]))
 		}
 		out.flush()
 		for i, s := range sockets {
