@@ -158,10 +158,14 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 	if c.stood.IsZero() {
 		c.stood = time.Now()
 	}
+	c.packDescriptions()
+	c.forgetSetUp()
 	if c.state == Established {
 		c.keepOpen() // towards who has come
 	}
 	c.changed(Established)
+	c.settle(c.a)
+	c.settle(c.b)
 	c.protection, c.trust = "none", "none"
 	outside := c.a.side == policy.Outside || c.b.side == policy.Outside
 	switch {
