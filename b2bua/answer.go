@@ -215,12 +215,15 @@ func (c *Call) stands() {
 	c.renewMoved()
 }
 
-// forgetSetUp lets go of what only led here: the INVITE but for who is who in it, and
-// the search for somebody who answers.
+// forgetSetUp lets go of what only led here: the INVITE but for who is who in it, the
+// search for somebody who answers, and the transfer that began it with the call before.
 func (c *Call) forgetSetUp() {
 	c.invite = c.invite.Kept(setUpOnly)
 	c.hops, c.phones, c.routes, c.best, c.detours = nil, nil, nil, nil, nil
 	c.b.way = nil
+	if c.led != nil {
+		c.led.transfer = nil
+	}
 }
 
 // setUpOnly are the fields of an INVITE that nobody asks for once the call stands: they

@@ -260,9 +260,10 @@ func (c *Call) tells(req *sip.Message) bool {
 
 // lost ends the call where a leg's far end has said that it does not know the
 // call any more, or said nothing at all: the dialog has then released itself
-// (RFC 3261 section 12.2.1.2).
+// (RFC 3261 section 12.2.1.2). A transfer sees for itself whom it asks and who leaves.
 func (c *Call) lost(l *Leg) {
-	if c.state != Ended && l.dialog.Ended() && c.leading == nil {
+	t := c.leading
+	if c.state != Ended && l.dialog.Ended() && (t == nil || l == t.stays && t.seeks()) {
 		c.p.counters.failed.Add(1)
 		c.finish("the other side has lost the call")
 	}

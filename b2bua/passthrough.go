@@ -24,6 +24,11 @@ type passage struct {
 // leg that must be protected.
 const notVouched = "This call must be encrypted by this sipward, and the caller's own key exchange can only pass through it: a rule with the mode prefer lets it"
 
+// notOurs is the refusal to lead a party of a call under others' keys to somebody
+// else: whom it met would have none, and would send clear speech to an end that
+// drops it.
+const notOurs = "this sipward has no keys of this call, which only passes through it: transfer it, or take it over, at the sipward nearer to the phone, or switch the phone's own key exchange off"
+
 var errNotVouched = errors.New("an exchange that passes through satisfies no require")
 
 // begunBefore sees whether the INVITE brings an exchange that goes on as it

@@ -138,14 +138,14 @@ func (c *Call) renewMoved() {
 // replay windows stay (protocol section 3).
 func (c *Call) renew(l *Leg) {
 	other := c.other(l)
-	if c.state != Established || l.move.since.IsZero() {
-		return
+	if c.state != Established || l.move.since.IsZero() || l.call != c || l.dialog.Ended() {
+		return // or a transfer has led it away, or it has left before its transfer's end
 	}
 	if l.move.limit == nil {
 		l.move.limit = time.AfterFunc(moveTime, func() { c.queue.Post(func() { c.notTold(l) }) })
 	}
 	switch {
-	case c.change != nil, c.leading != nil, c.replacing, l.occupied():
+	case c.change != nil, c.leading != nil && !c.leading.seeks(), c.replacing, l.occupied():
 		c.after(l, renewAgain, c.renew)
 		return
 	case other.described == nil:
@@ -181,6 +181,11 @@ func (c *Call) renew(l *Leg) {
 // told: the far end knows the address.
 func (m *legMove) told() {
 	m.since = time.Time{}
+	m.unlimited()
+}
+
+// unlimited: nothing ends the call for this move any more.
+func (m *legMove) unlimited() {
 	if m.limit != nil {
 		m.limit.Stop()
 		m.limit = nil

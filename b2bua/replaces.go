@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/sipward/sipward/policy"
@@ -53,10 +54,10 @@ func (p *Proxy) replace(in *sip.Incoming, l *listener) {
 		return c.party(seat).URI.AOR() == in.From().URI.AOR()
 	}
 	c.queue.Post(func() {
-		seat, status := c.yields(replaces, nil, own)
+		seat, status, why := c.yields(replaces, nil, own)
 		switch {
 		case status != 0:
-			refuse(status, "this call cannot be taken over")
+			refuse(status, cmp.Or(why, "this call cannot be taken over"))
 		case replaces.EarlyOnly:
 			refuse(486, "the call has been answered")
 		default:

@@ -127,6 +127,8 @@ func (c *Call) refer(l *Leg, tx *sip.ServerTx) {
 		refuse(403, "only a call can be asked for: Refer-To with method INVITE, or none")
 	case c.urgent:
 		refuse(403, "an emergency call is not transferred")
+	case c.passage.taken:
+		refuse(403, notOurs)
 	case c.state != Established, c.busy(), stays.described == nil, stays.exchange != nil && !stays.exchange.IsConfirmed():
 		tx.Reply(491, "")
 	case c.asked >= maxTransfers:

@@ -40,7 +40,7 @@ func (t *transfer) attended(tx *sip.ServerTx, replaces sip.Replaces, user string
 	require, tolls := c.decision.Mode == policy.Require, c.p.tolls(t.stays)
 	protected, side := t.stays.protect, t.stays.side
 	to.queue.Post(func() {
-		seat, status := to.yields(replaces, c.queue, func(seat *Leg) bool {
+		seat, status, why := to.yields(replaces, c.queue, func(seat *Leg) bool {
 			return to.ownedBy(seat, user, by) && to.joins(seat, side, protected, require, tolls)
 		})
 		if status == 0 {
@@ -54,7 +54,7 @@ func (t *transfer) attended(tx *sip.ServerTx, replaces sip.Replaces, user string
 					to.leading = nil
 				}
 			case status != 0:
-				t.failed(status, "")
+				t.failed(status, why)
 			default:
 				t.renegotiate()
 			}
@@ -63,8 +63,8 @@ func (t *transfer) attended(tx *sip.ServerTx, replaces sip.Replaces, user string
 }
 
 // yields says which leg of a call is the dialog that somebody wants to replace, and
-// whether he may; status is 0 or why not.
-func (c *Call) yields(replaces sip.Replaces, own *sip.Queue, may func(*Leg) bool) (seat *Leg, status int) {
+// whether he may; status is 0 or why not, and why a sentence where that says little.
+func (c *Call) yields(replaces sip.Replaces, own *sip.Queue, may func(*Leg) bool) (seat *Leg, status int, why string) {
 	for _, l := range []*Leg{c.a, c.b} {
 		if l.call == c && l.side == policy.Inside && l.dialog != nil && l.dialog.Is(replaces) {
 			seat = l
@@ -72,18 +72,20 @@ func (c *Call) yields(replaces sip.Replaces, own *sip.Queue, may func(*Leg) bool
 	}
 	switch {
 	case seat == nil || c.state == Ended:
-		return nil, 481
+		return nil, 481, ""
 	case c.urgent || !may(seat):
-		return nil, 403
+		return nil, 403, ""
+	case c.passage.taken:
+		return nil, 403, notOurs
 	case c.state != Established || c.busy() || c.queue == own:
-		return nil, 491
+		return nil, 491, ""
 	}
 	for _, l := range []*Leg{c.a, c.b} {
 		if l.exchange != nil && !l.exchange.IsConfirmed() {
-			return nil, 491
+			return nil, 491, ""
 		}
 	}
-	return seat, 0
+	return seat, 0, ""
 }
 
 // ownedBy says whether a leg belongs to the phone of who asks: to the same user

@@ -10,6 +10,12 @@ import (
 	"github.com/sipward/sipward/sip/sdp"
 )
 
+// seeks says whether the target has not answered yet. The call of who stays goes on
+// as before meanwhile, and may take minutes of it.
+func (t *transfer) seeks() bool {
+	return t.to != nil && t.seat.standsFor != nil && (t.to.state == Routing || t.to.state == Calling || t.to.state == Ringing)
+}
+
 // progress: the target rings.
 func (t *transfer) progress(status int, phrase string) { t.note.tell(status, phrase) }
 
@@ -136,6 +142,7 @@ func (c *Call) resumeTimers(l *Leg) {
 	if l.session.interval > 0 {
 		c.arm(l) // its far end has just answered
 	}
+	l.move.unlimited() // join begins anew
 	if o := c.p.o.Rekey; l.exchange != nil && (o.Every > 0 || o.Packets > 0) {
 		c.rekeyIn(l, max(c.untilRekey(l)-time.Since(l.rekey.since), 0))
 	}
@@ -158,10 +165,14 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 	if c.stood.IsZero() {
 		c.stood = time.Now()
 	}
+	c.packDescriptions()
+	c.forgetSetUp()
 	if c.state == Established {
 		c.keepOpen() // towards who has come
 	}
 	c.changed(Established)
+	c.settle(c.a)
+	c.settle(c.b)
 	c.protection, c.trust = "none", "none"
 	outside := c.a.side == policy.Outside || c.b.side == policy.Outside
 	switch {
@@ -177,10 +188,9 @@ func (t *transfer) join(answer *sdp.Session, answerer *Leg) {
 	if answerer == t.stays && holds(answer) {
 		// Who stays was asked by an offer of the target's and answered that with its
 		// hold, of which the target has not heard.
-		seat := c.other(t.stays)
-		seat.move.since = time.Now()
-		c.renew(seat)
+		c.other(t.stays).move.since = time.Now()
 	}
+	c.renewMoved()
 
 	// The transferor hears of it, and then leaves, or is sent away.
 	before.reason = "transferred to " + c.party(c.other(t.stays)).URI.AOR()
@@ -262,6 +272,7 @@ func (t *transfer) left(l *Leg, tx *sip.ServerTx) bool {
 	switch {
 	case l == t.by:
 		t.gone = true
+		l.move.told()
 	case t.seat == nil || l != t.seat || l.standsFor != nil:
 		return false
 	}

@@ -83,7 +83,7 @@ func (w *three) chat(n int) (bobHeard, carolHeard int) {
 // mark of it, on every wire but those between a phone and its own sipward.
 func (w *three) tapBeyond() *int {
 	n := new(int)
-	own := map[netip.Addr]bool{seatPhone.Addr(): true, bobPhone.Addr(): true}
+	own := map[netip.Addr]bool{seatPhone.Addr(): true, bobPhone.Addr(): true, davePhone.Addr(): true}
 	w.net.Tap(func(d memnet.Datagram) {
 		if own[d.From.Addr()] || own[d.To.Addr()] || isSIP(d.Payload) || len(d.Payload) < 172 {
 			return
