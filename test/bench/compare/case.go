@@ -28,23 +28,33 @@ type Case struct {
 	Thrown  []string // why rounds were thrown away
 
 	results map[string][]*load.Result // by relay; the same number of rounds each
+	overrun []*load.Result            // sipward's, of rounds in which rtpengine lost too much
 }
 
 // Rounds is how many rounds count.
 func (c *Case) Rounds() int { return len(c.results[Sipward]) }
 
-// Has tells whether a relay took part.
-func (c *Case) Has(relay string) bool { return len(c.results[relay]) > 0 }
+// Has tells whether there are figures of a relay.
+func (c *Case) Has(relay string) bool { return len(c.of(relay)) > 0 }
+
+// of is what there is of a relay: where rtpengine was overrun in every round, what
+// sipward did in those.
+func (c *Case) of(relay string) []*load.Result {
+	if r := c.results[relay]; len(r) > 0 || relay != Sipward {
+		return r
+	}
+	return c.overrun
+}
 
 // PerPacket is a relay's CPU time per packet, the median of its rounds.
 func (c *Case) PerPacket(relay string) time.Duration {
-	return median(collect(c.results[relay], (*load.Result).PerPacket))
+	return median(collect(c.of(relay), (*load.Result).PerPacket))
 }
 
 // Latency is what a relay adds, each quantile the median over its rounds.
 func (c *Case) Latency(relay string) load.Spread {
 	of := func(pick func(load.Spread) time.Duration) time.Duration {
-		return median(collect(c.results[relay], func(r *load.Result) time.Duration { return pick(r.Latency) }))
+		return median(collect(c.of(relay), func(r *load.Result) time.Duration { return pick(r.Latency) }))
 	}
 	return load.Spread{
 		P50:  of(func(s load.Spread) time.Duration { return s.P50 }),
@@ -56,7 +66,7 @@ func (c *Case) Latency(relay string) load.Spread {
 
 // Loss is the median part of a relay's packets that was lost.
 func (c *Case) Loss(relay string) float64 {
-	return median(collect(c.results[relay], (*load.Result).Loss))
+	return median(collect(c.of(relay), (*load.Result).Loss))
 }
 
 // Ratio is sipward's CPU time per packet by rtpengine's: the median over the
@@ -72,6 +82,20 @@ func (c *Case) Ratio() (mid, least, most float64, ok bool) {
 		return 0, 0, 0, false
 	}
 	return median(ratios), slices.Min(ratios), slices.Max(ratios), true
+}
+
+// Overrun puts sipward's result of a round into a case in which rtpengine lost so
+// much that its own says nothing.
+func (c *Case) Overrun(sipward *load.Result) { c.overrun = append(c.overrun, sipward) }
+
+// RatioTo is sipward's CPU time per packet by that of rtpengine in another case, such
+// as one of fewer calls, for a case of which rtpengine has no figure.
+func (c *Case) RatioTo(other *Case) (ratio float64, ok bool) {
+	theirs := other.PerPacket(RTPEngine)
+	if !c.Has(Sipward) || theirs <= 0 {
+		return 0, false
+	}
+	return float64(c.PerPacket(Sipward)) / float64(theirs), true
 }
 
 // Reason says why there is no ratio.

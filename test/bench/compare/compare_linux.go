@@ -144,6 +144,9 @@ func (b *Bench) Case(ctx context.Context, suite string, calls int, e Effort) (c 
 				// What a packet costs says little where others are lost; and a relay
 				// that was overrun may deliver nothing from then on.
 				f = fmt.Sprintf("%s lost %.1f %%", r.name, 100*result.Loss())
+				if r.name == RTPEngine && fault == "" {
+					c.Overrun(round[Sipward])
+				}
 				if relays[i], err = b.again(ctx, r, calls, suite); err != nil {
 					relays = slices.Delete(relays, i, i+1)
 					return nil, err

@@ -54,6 +54,33 @@ func TestRatios(t *testing.T) {
 	}
 }
 
+// Where rtpengine was overrun there still is what sipward took, and the ratio to what
+// rtpengine takes of fewer calls.
+func TestRatiosWhereRTPEngineIsOverrun(t *testing.T) {
+	t.Parallel()
+	cases := samples()
+	c := &compare.Case{Suite: "AEAD_AES_128_GCM", Calls: 1000, Thrown: []string{"rtpengine lost 2.3 %"}}
+	c.Overrun(&load.Result{Sent: 1000, Delivered: 1000, CPU: 4 * time.Millisecond, Latency: load.Spread{P99: 1500 * time.Microsecond}})
+	cases[2] = c
+	line, err := Ratios(cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Ratio  float64            `json:"percall_gcm_1000"`
+		P99    map[string]float64 `json:"p99_us"`
+		Reason map[string]string  `json:"reason"`
+	}
+	err = json.Unmarshal(line, &got)
+	why := got.Reason["percall_gcm_1000"]
+	if err != nil || got.Ratio != 0.4 || got.P99["percall_gcm_1000"] != 1500 || !strings.Contains(why, "lost 2.3 %") || !strings.Contains(why, "at 500 calls") {
+		t.Errorf("%s, %v", line, err)
+	}
+	if text := Table(cases, nil); !strings.Contains(text, "| 1000 | 4.00 µs | – | – |") {
+		t.Errorf("table:\n%s", text)
+	}
+}
+
 func TestTable(t *testing.T) {
 	t.Parallel()
 	text := Table(samples(), []compare.Held{{Suite: "AEAD_AES_128_GCM", Relay: compare.Sipward, Calls: 1800, AtLeast: true}})

@@ -14,7 +14,7 @@ func Table(cases []*compare.Case, held []compare.Held) string {
 	var b strings.Builder
 	b.WriteString("| suite | calls | sipward | rtpengine | ratio (least to most) | sipward adds p50 / p99 / p99.9 | rtpengine adds |\n|---|---|---|---|---|---|---|\n")
 	for _, c := range cases {
-		if c.Rounds() == 0 {
+		if !c.Has(compare.Sipward) {
 			fmt.Fprintf(&b, "| %s | %d | – | – | – | – | – |\n", c.Suite, c.Calls)
 			continue
 		}
