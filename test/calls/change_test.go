@@ -31,6 +31,18 @@ func (p *phone) reinvite(body string) string {
 	return strings.TrimPrefix(p.await("final"), "final ")
 }
 
+// insist is reinvite by a phone that tries again where by chance both spoke at once
+// (RFC 3261 section 14.1).
+func (p *phone) insist(body string) (got string) {
+	for try := 0; try < 9; try++ {
+		if got = p.reinvite(body); got != "491" {
+			break
+		}
+		time.Sleep(700 * time.Millisecond)
+	}
+	return got
+}
+
 func TestHoldAndResumeKeepTheKeys(t *testing.T) {
 	t.Parallel()
 	inBubble(t, worldOptions{net: memnet.Options{Delay: 5 * time.Millisecond}}, func(t *testing.T, w *world) {

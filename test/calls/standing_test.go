@@ -201,10 +201,10 @@ func TestLedCallsAreCalls(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		w.hear(w.bob, carol)
 		for _, p := range []*phone{w.bob, carol} {
-			if got := p.reinvite(strings.Replace(string(p.body()), "a=sendrecv", "a=sendonly", 1)); got != "200" {
+			if got := p.insist(strings.Replace(string(p.body()), "a=sendrecv", "a=sendonly", 1)); got != "200" {
 				t.Errorf("%s holds: %s", p.name, got)
 			}
-			if got := p.reinvite(string(p.body())); got != "200" {
+			if got := p.insist(string(p.body())); got != "200" {
 				t.Errorf("%s goes on: %s", p.name, got)
 			}
 		}
