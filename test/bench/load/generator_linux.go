@@ -24,10 +24,15 @@ const (
 // relay finds at once, so only runs with the same tick compare.
 const Tick = 100 * time.Microsecond
 
-// gatherTicks is how many ticks apart it takes what arrived. When that is does not
-// matter to the figures, as the kernel says when a packet came; each system call saved
-// lets the generator speak in more calls.
-const gatherTicks = 10
+const (
+	// gather is how often it takes what arrived. When that is does not matter to the
+	// figures, as the kernel says when a packet came; each system call saved lets the
+	// generator speak in more calls.
+	gather = time.Millisecond
+	// burst is how many packets a generator that is late sends before it looks at what
+	// has arrived, for which its sockets have room only for so long.
+	burst = 8 * batch
+)
 
 // Generator is the far end of all calls of a plan: their phones, and the
 // network. It is used by one goroutine.
@@ -145,11 +150,11 @@ func (g *Generator) pump(s *script, in [directions]*inbox, warm int, cpu func() 
 	}
 	var before, spent time.Duration
 	var err error
-	next, ticks := 0, 0
+	next, taken := 0, int64(0)
 	s.start(time.Now().Add(5 * time.Millisecond))
 	for next < len(s.sent) {
 		now := time.Now().UnixNano()
-		for next < len(s.sent) && s.due(next) <= now {
+		for last := min(next+burst, len(s.sent)); next < last && s.due(next) <= now; {
 			if next == warm*len(s.streams) {
 				if before, err = cpu(); err != nil {
 					return err
@@ -168,7 +173,8 @@ func (g *Generator) pump(s *script, in [directions]*inbox, warm int, cpu func() 
 		}
 		flush(protecting)
 		flush(unprotecting)
-		if ticks++; ticks%gatherTicks == 0 {
+		if now-taken >= int64(gather) {
+			taken = now
 			for d := range in {
 				in[d].fill(g.receiver(d))
 			}
