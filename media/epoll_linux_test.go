@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // A worker that has few packets takes each in a round of its own; one that has
@@ -53,6 +54,20 @@ func TestCoalescing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A worker looks at each socket that has packets, and at where they go.
+func TestSocketIsOneLine(t *testing.T) {
+	t.Parallel()
+	var kept []*epollSocket
+	for range 20 {
+		s := &epollSocket{}
+		kept = append(kept, s)
+		if first := uintptr(unsafe.Pointer(s)); first/64 != (first+unsafe.Sizeof(*s)-1)/64 {
+			t.Fatalf("a socket of %d octets at octet %d of a cache line", unsafe.Sizeof(*s), first%64)
+		}
+	}
+	runtime.KeepAlive(kept)
 }
 
 // Events of a socket that is gone find nobody, and not who has its place now.

@@ -19,9 +19,8 @@ type Session struct {
 	taps   *taps          // nil until used
 	timers [2]*time.Timer // erase keys that a rekeying replaced
 	closed bool
-	_      [8]byte
 	ports  [2][2]port // of each end: RTP, RTCP
-	_      [32]byte
+	_      [32]byte   // layout_test.go
 	ends   [2]end
 }
 
