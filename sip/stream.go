@@ -75,6 +75,7 @@ type outgoing struct {
 	fail  func(error)  // it could not be written
 	wait  *awaited     // a request: in place of fail
 	claim *atomic.Bool // not nil: who sets it first sends the message
+	anew  bool         // another connection has not taken it
 }
 
 func newStreams(l *Listener, local netip.Addr, ln net.Listener, dial func(context.Context, netip.AddrPort) (net.Conn, error)) *streams {
@@ -169,19 +170,21 @@ func (s *streams) makeRoom() {
 }
 
 // send uses the connection that the flow names, then one that was dialled to
-// the same peer, then a new one.
+// the same peer, then a new one. What is no request and was to go on one that stood
+// goes over another where it ends meanwhile, once.
 func (s *streams) send(f Flow, o outgoing) {
-	c := f.conn
+	c, stood := f.conn, f.back.IsValid()
 	if c == nil || c.isClosed() {
 		to := peerKey{f.remote, f.name}
 		if f.back.IsValid() {
 			to.addr = f.back
 		}
-		if c = s.dialedTo(to); c == nil {
+		if c, stood = s.dialedTo(to); c == nil {
 			o.unsent(errStreamLimit)
 			return
 		}
-	} else if f.back.IsValid() && o.wait == nil {
+	}
+	if stood && !o.anew && o.wait == nil && o.claim == nil {
 		o.fail = f.elsewhere(o)
 	}
 	c.send(o)
@@ -201,17 +204,17 @@ func (c *streamConn) send(o outgoing) {
 	}
 }
 
-// dialedTo returns the connection that was dialled to a peer, or dials; nil
-// where the limit is reached.
-func (s *streams) dialedTo(to peerKey) *streamConn {
+// dialedTo returns the connection that was dialled to a peer and that it stood, or
+// dials; nil where the limit is reached.
+func (s *streams) dialedTo(to peerKey) (_ *streamConn, stood bool) {
 	if c := s.standing(to); c != nil {
-		return c
+		return c, true
 	}
 	s.makeRoom()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.dialed[to]; c != nil && !c.isClosed() {
-		return c // another dialog was faster
+		return c, true // another dialog was faster
 	}
 	c := s.newConn(to.addr, nil)
 	if c != nil {
@@ -219,7 +222,7 @@ func (s *streams) dialedTo(to peerKey) *streamConn {
 		s.dialed[to] = c
 		go c.dialAndWrite()
 	}
-	return c
+	return c, false
 }
 
 // standing returns the connection that was dialled to a peer, or nil.
@@ -299,10 +302,10 @@ func (c *streamConn) put(o outgoing) bool {
 		if n == 0 {
 			c.stays(o)
 		}
+		c.end(err) // first: what goes anew must not come here again
 		if o.fail != nil {
 			o.fail(err)
 		}
-		c.end(err)
 		return false
 	}
 	return true

@@ -1,7 +1,9 @@
 package sip
 
 import (
+	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -23,6 +25,40 @@ func TestAResponseThatWasNotWrittenGoesBackOverAnotherConnection(t *testing.T) {
 			t.Errorf("%q at %v", got, c.to)
 		}
 	})
+}
+
+// An ACK that still waited when the connection ended on which it was to go leaves
+// over another one: who has answered may not repeat the answer, and one that repeats
+// it does so half a second later.
+func TestAnACKThatWasNotWrittenLeavesOverAnotherConnection(t *testing.T) {
+	for _, status := range []int{200, 486} {
+		t.Run(itoa(status), func(t *testing.T) {
+			c := &callees{t: t}
+			var deaf *tcpPeer
+			dial := func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+				if deaf != nil {
+					return c.dial(ctx, to)
+				}
+				near, far := net.Pipe()
+				deaf = &tcpPeer{t: t, Conn: far}
+				return near, nil
+			}
+			inPipes(t, dial, func(_ *pipes, s *Stack, l *Listener) {
+				newUser().dial(t, s, l, bobAddr)
+				synctest.Wait()
+				res := NewResponse(deaf.next("INVITE"), status, "", "b")
+				res.Add("Contact", "<sip:b@"+bobAddr.String()+";transport=tcp>")
+				deaf.write(string(res.Bytes()))
+				synctest.Wait()
+				start := time.Now()
+				deaf.Close()
+				p := c.next()
+				if got := p.names(); !slices.Equal(got, []string{"ACK"}) || c.to[0] != bobAddr || time.Since(start) != 0 {
+					t.Errorf("got %q at %v, after %v", got, c.to, time.Since(start))
+				}
+			})
+		})
+	}
 }
 
 // What was queued when a stack closes still leaves, unless its peer does not take

@@ -136,13 +136,13 @@ func (d *Dialog) reconnect(m *Message, flow Flow) {
 	}
 }
 
-// elsewhere sends a response that its connection did not take over another one,
-// to where Via says (RFC 3261 section 18.2.2).
+// elsewhere sends what its connection did not take over another one: a response to
+// where Via says (RFC 3261 section 18.2.2), an ACK to who was to get it.
 func (f Flow) elsewhere(o outgoing) func(error) {
 	return func(err error) {
 		if err != errStreamFull {
 			f.conn = nil
-			f.send(o.b, o.fail)
+			f.listener.bound.Load().streams.send(f, outgoing{b: o.b, fail: o.fail, anew: true})
 		} else if o.fail != nil {
 			o.fail(err)
 		}
