@@ -46,10 +46,15 @@ type heldSocket struct {
 
 // heldSockets finds the sockets that keep an address from being opened: those
 // of the same port whose address is the same or stands for every address. Those
-// that listen come first.
+// that listen come first. Sockets of IPv4 are in the way of no address of IPv6, which
+// open keeps to itself; but one of IPv6 may be open for both.
 func heldSockets(proc, network string, addr netip.AddrPort) []heldSocket {
 	var held []heldSocket
-	for _, table := range []string{network, network + "6"} {
+	tables := []string{network, network + "6"}
+	if addr.Addr().Is6() {
+		tables = tables[1:]
+	}
+	for _, table := range tables {
 		f, err := os.Open(filepath.Join(proc, "net", table))
 		if err != nil {
 			continue

@@ -83,6 +83,7 @@ func TestHolder(t *testing.T) {
 		{"udp", "127.0.0.1:5064", "a program of user 4294000001"}, // its files are not to be seen
 		{"udp", "127.0.0.1:5066", someProgram},                    // another address of this machine
 		{"udp", "127.0.0.1:5068", "evil?[2J (pid 77)"},            // every address
+		{"udp", "[::]:5062", someProgram},                         // sockets of IPv4 are not in its way
 		{"tcp", "127.0.0.1:5062", "listening (pid 602)"},
 		{"tcp", "127.0.0.1:5064", someProgram},
 	} {
