@@ -143,7 +143,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 // the Call-ID was faster; that one's retransmission needs no answer.
 func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
 	from, to := in.From(), in.To()
-	d := &Dialog{place: place{in.stack, queue}, user: user, callID: in.CallID(), beginning: &beginning{},
+	d := &Dialog{place: place{in.stack, queue}, user: user, name: in.Flow.shown(from.URI.Host), callID: in.CallID(), beginning: &beginning{},
 		home: in.Flow.listener, contactUser: contactUser}
 	d.local = partyOf(to.WithTag(newToken()))
 	d.remoteSeq, _, _ = in.CSeq()
@@ -209,8 +209,8 @@ func (d *Dialog) request(method string, seq uint32, p *peer, flow Flow) (*Messag
 // hop returns where a request within the dialog goes: to the first route or
 // the remote target where that is an address, else to where the peer was last
 // heard from, as for a target behind a NAT. A connection that still stands is
-// kept. Over TLS the peer must prove the name under which it was called, whatever
-// address it has now.
+// kept. Over TLS the peer must prove the name under which it was called, or that it
+// has proved as it called, whatever address it has now.
 func (d *Dialog) hop(p *peer) Flow {
 	if p.translated && len(p.routes) == 0 {
 		return p.flow

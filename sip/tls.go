@@ -159,3 +159,23 @@ func (f Flow) PeerCertificate() *x509.Certificate {
 	}
 	return f.conn.client
 }
+
+// shown names whom the client of an inbound connection has proved to be, so that it
+// is asked for the same where it has to be called: host, where its certificate is for
+// that too, else the first name in it. Empty where it has proved nothing: then a
+// certificate for its address is asked for.
+func (f Flow) shown(host string) string {
+	c := f.PeerCertificate()
+	if c == nil {
+		return ""
+	}
+	if c.VerifyHostname(host) == nil {
+		return peerName(host)
+	}
+	for _, n := range c.DNSNames {
+		if !strings.HasPrefix(n, "*") {
+			return peerName(n)
+		}
+	}
+	return ""
+}
