@@ -252,6 +252,7 @@ func (c *streamConn) dialAndWrite() {
 	if err != nil {
 		c.s.l.stack.log.Debug("cannot connect", "peer", c.remote, "name", c.name, "error", err)
 		c.end(err)
+		c.settle()
 		c.s.wg.Done()
 		return
 	}
@@ -260,6 +261,7 @@ func (c *streamConn) dialAndWrite() {
 	c.mu.Unlock()
 	if c.isClosed() {
 		c.s.shut(conn)
+		c.settle()
 		c.s.wg.Done()
 		return
 	}
@@ -270,7 +272,7 @@ func (c *streamConn) dialAndWrite() {
 
 func (c *streamConn) write() {
 	defer c.s.wg.Done()
-	defer c.close()
+	defer c.settle()
 	for {
 		select {
 		case o := <-c.out:
@@ -302,7 +304,7 @@ func (c *streamConn) put(o outgoing) bool {
 		if n == 0 {
 			c.stays(o)
 		}
-		c.end(err) // first: what goes anew must not come here again
+		c.end(err) // first, or it would come here again as it goes anew
 		if o.fail != nil {
 			o.fail(err)
 		}

@@ -227,22 +227,15 @@ func (c *streamConn) isClosed() bool {
 	}
 }
 
+// close ends the connection. Its writer, which alone knows what has left, tells those
+// who wait.
 func (c *streamConn) close() {
 	c.once.Do(func() {
 		close(c.done)
-		var over []func()
-		stale := c.stale()
-		why := c.why()
 		c.mu.Lock()
 		if c.conn != nil {
 			c.s.shut(c.conn)
 		}
-		for e := c.waiting.Front(); e != nil; e = e.Next() {
-			w := e.Value.(*awaited)
-			end := &cut{reason: why, left: w.left, stale: stale}
-			over = append(over, func() { w.ended(end) })
-		}
-		c.waiting.Init()
 		c.mu.Unlock()
 		c.s.mu.Lock()
 		delete(c.s.conns, c)
@@ -251,11 +244,27 @@ func (c *streamConn) close() {
 			delete(c.s.dialed, to)
 		}
 		c.s.mu.Unlock()
-		for _, tell := range over {
-			tell()
-		}
-		c.drain()
 	})
+}
+
+// settle is the writer's end: what has not left goes anew, or will not, in its order,
+// and behind it the requests that wait, so that no BYE overtakes an ACK.
+func (c *streamConn) settle() {
+	c.close()
+	c.drain()
+	stale, why := c.stale(), c.why()
+	var over []func()
+	c.mu.Lock()
+	for e := c.waiting.Front(); e != nil; e = e.Next() {
+		w := e.Value.(*awaited)
+		end := &cut{reason: why, left: w.left, stale: stale}
+		over = append(over, func() { w.ended(end) })
+	}
+	c.waiting.Init()
+	c.mu.Unlock()
+	for _, tell := range over {
+		tell()
+	}
 }
 
 // end is close with a reason for those who wait.
