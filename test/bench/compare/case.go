@@ -29,6 +29,7 @@ type Case struct {
 
 	results map[string][]*load.Result // by relay; the same number of rounds each
 	overrun []*load.Result            // sipward's, of rounds in which rtpengine lost too much
+	lost    string                    // how much that was, in the last of them
 }
 
 // Rounds is how many rounds count.
@@ -85,8 +86,10 @@ func (c *Case) Ratio() (mid, least, most float64, ok bool) {
 }
 
 // Overrun puts sipward's result of a round into a case in which rtpengine lost so
-// much that its own says nothing.
-func (c *Case) Overrun(sipward *load.Result) { c.overrun = append(c.overrun, sipward) }
+// much that its own says nothing; lost says how much.
+func (c *Case) Overrun(sipward *load.Result, lost string) {
+	c.overrun, c.lost = append(c.overrun, sipward), lost
+}
 
 // RatioTo is sipward's CPU time per packet by that of rtpengine in another case, such
 // as one of fewer calls, for a case of which rtpengine has no figure.
@@ -103,6 +106,8 @@ func (c *Case) Reason() string {
 	switch {
 	case c.Missing != "":
 		return c.Missing
+	case len(c.overrun) > 0:
+		return "every round was thrown away: " + c.lost
 	case len(c.Thrown) > 0:
 		return "every round was thrown away: " + c.Thrown[len(c.Thrown)-1]
 	}

@@ -145,7 +145,7 @@ func (b *Bench) Case(ctx context.Context, suite string, calls int, e Effort) (c 
 				// that was overrun may deliver nothing from then on.
 				f = fmt.Sprintf("%s lost %.1f %%", r.name, 100*result.Loss())
 				if r.name == RTPEngine && fault == "" {
-					c.Overrun(round[Sipward])
+					c.Overrun(round[Sipward], f)
 				}
 				if relays[i], err = b.again(ctx, r, calls, suite); err != nil {
 					relays = slices.Delete(relays, i, i+1)
