@@ -32,11 +32,12 @@
 // # Connections
 //
 // A dialog keeps the connection that it began on. One that is dialled over TLS
-// proves the name under which its peer was called, see [Listener.FlowTo]: no
-// option turns that off. Where one ends, what waited on it is not left to its
-// timers: a request is sent anew over another connection, as it would be over UDP,
-// or its user is told at once; a response that was not written goes where Via
-// says. A request that outgrows a datagram leaves over TCP, see
+// proves the name under which its peer was called, see [Listener.FlowTo], or for
+// which that has shown a certificate as it called: no option turns that off. Where
+// one ends, what waited on it is not left to its timers: a request is sent anew over
+// another connection, as it would be over UDP, or its user is told at once; a
+// response that was not written goes where Via says, an ACK to where its dialog is
+// reached. A request that outgrows a datagram leaves over TCP, see
 // [Listener.SetLargeVia]. Everything that a stranger may begin is bounded in
 // number and in time: connections, handshakes, messages, transactions.
 package sip
