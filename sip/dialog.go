@@ -143,7 +143,7 @@ func (s *Stack) Dial(o Dial) (*Dialog, error) {
 // the Call-ID was faster; that one's retransmission needs no answer.
 func (in *Incoming) Accept(queue *Queue, user User, contactUser string) *Dialog {
 	from, to := in.From(), in.To()
-	d := &Dialog{place: place{in.stack, queue}, user: user, name: in.Flow.shown(from.URI.Host), callID: in.CallID(), beginning: &beginning{},
+	d := &Dialog{place: place{in.stack, queue}, user: user, name: in.Flow.ProvedName(from.URI.Host), callID: in.CallID(), beginning: &beginning{},
 		home: in.Flow.listener, contactUser: contactUser}
 	d.local = partyOf(to.WithTag(newToken()))
 	d.remoteSeq, _, _ = in.CSeq()

@@ -19,7 +19,7 @@ type ListenerOptions struct {
 	TLS       *TLSOptions    // not nil: Stream is served with TLS
 	Advertise netip.AddrPort // what Via and Contact name; zero: the socket's own address
 	// Dial opens a TCP connection to a peer, below TLS where that is spoken; nil
-	// dials from the listener's address and any port.
+	// dials from the listener's address and any port. It must return when ctx ends.
 	Dial func(ctx context.Context, remote netip.AddrPort) (net.Conn, error)
 }
 
@@ -229,6 +229,9 @@ func (f Flow) respondTo(top Via) Flow {
 	sentBy := netip.AddrPortFrom(f.remote.Addr(), port)
 	if f.reliable() {
 		f.back = sentBy
+		if f.name == "" {
+			f.name = f.ProvedName("")
+		}
 		return f
 	}
 	if _, ok := param(top.Params, "rport"); !ok {

@@ -170,21 +170,21 @@ func (s *streams) makeRoom() {
 }
 
 // send uses the connection that the flow names, then one that was dialled to
-// the same peer, then a new one. What is no request and was to go on one that stood
-// goes over another where it ends meanwhile, once.
+// the same peer, then a new one. What is no request and was to go on one that was
+// there goes over another where it ends meanwhile, once, and as [Flow.anew] says.
 func (s *streams) send(f Flow, o outgoing) {
-	c, stood := f.conn, f.back.IsValid()
+	c, there := f.conn, f.back.IsValid() || f.conn != nil && f.conn.dialed
 	if c == nil || c.isClosed() {
 		to := peerKey{f.remote, f.name}
 		if f.back.IsValid() {
 			to.addr = f.back
 		}
-		if c, stood = s.dialedTo(to); c == nil {
+		if c, there = s.dialedTo(to); c == nil {
 			o.unsent(errStreamLimit)
 			return
 		}
 	}
-	if stood && !o.anew && o.wait == nil && o.claim == nil {
+	if there && !o.anew && o.wait == nil && o.claim == nil {
 		o.fail = f.elsewhere(o)
 	}
 	c.send(o)
@@ -204,9 +204,9 @@ func (c *streamConn) send(o outgoing) {
 	}
 }
 
-// dialedTo returns the connection that was dialled to a peer and that it stood, or
-// dials; nil where the limit is reached.
-func (s *streams) dialedTo(to peerKey) (_ *streamConn, stood bool) {
+// dialedTo returns the connection that was dialled, or is being dialled, to a peer,
+// and that there was one; else it dials. Nil where the limit is reached.
+func (s *streams) dialedTo(to peerKey) (_ *streamConn, there bool) {
 	if c := s.standing(to); c != nil {
 		return c, true
 	}

@@ -27,26 +27,46 @@ func TestAResponseThatWasNotWrittenGoesBackOverAnotherConnection(t *testing.T) {
 	})
 }
 
+// silenced is a callee whose first connection is deaf: it reads what it is asked for
+// by name, and holds up who writes.
+func silenced(t *testing.T, f func(c *callees, deaf func() *tcpPeer, s *Stack, l *Listener)) {
+	t.Helper()
+	c := &callees{t: t}
+	var deaf *tcpPeer
+	dial := func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		if deaf != nil {
+			return c.dial(ctx, to)
+		}
+		near, far := net.Pipe()
+		deaf = &tcpPeer{t: t, Conn: far}
+		return near, nil
+	}
+	inPipes(t, dial, func(_ *pipes, s *Stack, l *Listener) {
+		f(c, func() *tcpPeer { synctest.Wait(); return deaf }, s, l)
+	})
+}
+
+// ends lets the connection go and wants what was held up on the next one, at once.
+func (c *callees) ends(deaf *tcpPeer, want ...string) {
+	c.t.Helper()
+	synctest.Wait()
+	start := time.Now()
+	deaf.Close()
+	if got := c.next().names(); !slices.Equal(got, want) || len(c.to) != 1 || c.to[0] != bobAddr || time.Since(start) != 0 {
+		c.t.Errorf("got %q at %v, after %v", got, c.to, time.Since(start))
+	}
+}
+
 // An ACK that still waited when the connection ended on which it was to go leaves
 // over another one: who has answered may not repeat the answer, and one that repeats
 // it does so half a second later.
 func TestAnACKThatWasNotWrittenLeavesOverAnotherConnection(t *testing.T) {
 	for _, status := range []int{200, 486} {
 		t.Run(itoa(status), func(t *testing.T) {
-			c := &callees{t: t}
-			var deaf *tcpPeer
-			dial := func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-				if deaf != nil {
-					return c.dial(ctx, to)
-				}
-				near, far := net.Pipe()
-				deaf = &tcpPeer{t: t, Conn: far}
-				return near, nil
-			}
-			inPipes(t, dial, func(_ *pipes, s *Stack, l *Listener) {
+			silenced(t, func(c *callees, peer func() *tcpPeer, s *Stack, l *Listener) {
 				u := newUser()
 				u.dial(t, s, l, bobAddr)
-				synctest.Wait()
+				deaf := peer()
 				res := NewResponse(deaf.next("INVITE"), status, "", "b")
 				res.Add("Contact", "<sip:b@"+bobAddr.String()+";transport=tcp>")
 				deaf.write(string(res.Bytes()))
@@ -56,11 +76,45 @@ func TestAnACKThatWasNotWrittenLeavesOverAnotherConnection(t *testing.T) {
 					u.do(func() { u.dialog.Bye(nil) })
 					want = append(want, "BYE")
 				}
-				start := time.Now()
-				deaf.Close()
-				if got := c.next().names(); !slices.Equal(got, want) || len(c.to) != 1 || c.to[0] != bobAddr || time.Since(start) != 0 {
-					t.Errorf("got %q at %v, after %v", got, c.to, time.Since(start))
+				c.ends(deaf, want...)
+			})
+		})
+	}
+}
+
+// So it does in a dialog that keeps the connection, since the far end has sent a
+// request on it: to where that was dialled, as the BYE behind it, whatever the
+// Contact says.
+func TestAnACKLeavesWhereItsByeDoes(t *testing.T) {
+	for _, contact := range []string{bobAddr.String(), carolAddr.String(), "bob.example"} {
+		t.Run(contact, func(t *testing.T) {
+			silenced(t, func(c *callees, peer func() *tcpPeer, s *Stack, l *Listener) {
+				u := newUser()
+				u.dial(t, s, l, bobAddr)
+				deaf := peer()
+				answer := func(contact string) *Message {
+					res := NewResponse(deaf.next("INVITE"), 200, "", "b")
+					res.Add("Contact", "<sip:b@"+contact+";transport=tcp>")
+					deaf.write(string(res.Bytes()))
+					return res
 				}
+				res := answer(bobAddr.String())
+				deaf.next("ACK")
+				info := (&remote{addr: bobAddr}).request("INFO", "Via", "SIP/2.0/TCP "+bobAddr.String()+";branch=z9hG4bK-i",
+					"From", res.Get("To"), "To", res.Get("From"), "Call-ID", res.CallID(), "CSeq", "7 INFO")
+				deaf.write(string(info.Bytes()))
+				deaf.next("200 INFO")
+				u.do(func() {
+					u.dialog.Do("INVITE", "", nil, func(res *Message, err error) {
+						if err == nil && res.Status == 200 {
+							u.dialog.Ack(res, "", nil)
+						}
+					})
+				})
+				answer(contact)
+				synctest.Wait()
+				u.do(func() { u.dialog.Bye(nil) })
+				c.ends(deaf, "ACK", "BYE")
 			})
 		})
 	}

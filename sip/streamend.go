@@ -113,8 +113,8 @@ func (o outgoing) unsent(err error) {
 // connection without a word would end the next one as well.
 func (c *streamConn) stale() bool { return c.reads.Load() > 0 || c.why() == errMoved }
 
-// anew returns the flow on which a request is sent again whose connection has
-// ended: to where that was dialled, or, of a connection that the peer has opened,
+// anew returns the flow on which what its connection did not take, or a request that
+// has no answer over it, is sent again: to where that was dialled, or, of a connection that the peer has opened,
 // to where the peer says that it listens. False where it says so nowhere: the
 // port that a connection comes from is none that takes one.
 func (f Flow) anew() (Flow, bool) {
@@ -140,9 +140,8 @@ func (d *Dialog) reconnect(m *Message, flow Flow) {
 // where Via says (RFC 3261 section 18.2.2), an ACK to who was to get it.
 func (f Flow) elsewhere(o outgoing) func(error) {
 	return func(err error) {
-		if err != errStreamFull {
-			f.conn = nil
-			f.listener.bound.Load().streams.send(f, outgoing{b: o.b, fail: o.fail, anew: true})
+		if to, way := f.anew(); way && err != errStreamFull {
+			to.listener.bound.Load().streams.send(to, outgoing{b: o.b, fail: o.fail, anew: true})
 		} else if o.fail != nil {
 			o.fail(err)
 		}
@@ -248,7 +247,7 @@ func (c *streamConn) close() {
 }
 
 // settle is the writer's end: what has not left goes anew, or will not, in its order,
-// and behind it the requests that wait, so that no BYE overtakes an ACK.
+// and behind it the requests that waited, so that none of them overtakes an ACK.
 func (c *streamConn) settle() {
 	c.close()
 	c.drain()

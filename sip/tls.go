@@ -160,16 +160,17 @@ func (f Flow) PeerCertificate() *x509.Certificate {
 	return f.conn.client
 }
 
-// shown names whom the client of an inbound connection has proved to be, so that it
-// is asked for the same where it has to be called: host, where its certificate is for
-// that too, else the first name in it. Empty where it has proved nothing: then a
-// certificate for its address is asked for.
-func (f Flow) shown(host string) string {
+// ProvedName names whom the client of an inbound connection has proved to be, so that
+// it is asked for the same where it has to be called: host, where its certificate is
+// for that too, else the first name in it. Empty where it has proved none: then a
+// certificate for its address is asked for. Whom a called peer has proved to be is
+// [Flow.Name].
+func (f Flow) ProvedName(host string) string {
 	c := f.PeerCertificate()
 	if c == nil {
 		return ""
 	}
-	if c.VerifyHostname(host) == nil {
+	if c.VerifyHostname(host) == nil && net.ParseIP(host) == nil {
 		return peerName(host)
 	}
 	for _, n := range c.DNSNames {

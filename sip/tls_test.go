@@ -417,21 +417,34 @@ func TestTLSCertificateIsRenewed(t *testing.T) {
 	}
 }
 
-// A response whose connection has ended is not sent to whoever listens there.
+// A response whose connection has ended is not sent to whoever listens there: that
+// has to be for its address, or for the name that the other has shown.
 func TestTLSResponseBehindAClosedConnection(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "test authority")
 	for _, tt := range []struct {
-		name string
-		want []string
-	}{{"127.0.0.1", []string{"486 INVITE"}}, {"alice.example", nil}} {
-		t.Run(tt.name, func(t *testing.T) {
+		name  string
+		shown string // in the certificate of the client; "": none
+		want  []string
+	}{
+		{"127.0.0.1", "", []string{"486 INVITE"}},
+		{"alice.example", "", nil},
+		{"alice.example", "alice.example", []string{"486 INVITE"}},
+		{"mallory.example", "alice.example", nil},
+	} {
+		t.Run(tt.name+" of "+tt.shown, func(t *testing.T) {
 			t.Parallel()
 			u := newUser()
 			rings := make(chan struct{})
-			_, l, _ := tlsStack(t, u.taking(func() { close(rings) }), ca.with(ca.issue(t, named("bob.example"))))
+			o := ca.with(ca.issue(t, named("bob.example")))
+			o.ClientCAs = ca.pool
+			_, l, _ := tlsStack(t, u.taking(func() { close(rings) }), o)
 			addr, accept, _ := accepting(t)
-			conn, err := tls.Dial("tcp", l.Local().String(), &tls.Config{RootCAs: ca.pool, ServerName: "bob.example"})
+			client := &tls.Config{RootCAs: ca.pool, ServerName: "bob.example"}
+			if tt.shown != "" {
+				client.Certificates = []tls.Certificate{*ca.issue(t, named(tt.shown))}
+			}
+			conn, err := tls.Dial("tcp", l.Local().String(), client)
 			if err != nil {
 				t.Fatal(err)
 			}

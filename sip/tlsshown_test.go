@@ -2,7 +2,9 @@ package sip
 
 import (
 	"crypto/tls"
+	"strings"
 	"testing"
+	"unicode"
 )
 
 // The connection of a call that came in has ended: its caller is called, and must
@@ -20,6 +22,8 @@ func TestTLSCallerIsCalledBack(t *testing.T) {
 		{"the name in From", []string{"pbx.example", "alice.example"}, "alice.example", true},
 		{"another one", []string{"*.pbx.example", "pbx.example"}, "pbx.example", true},
 		{"somebody else is there", []string{"alice.example"}, "mallory.example", false},
+		{"a wildcard", []string{"*.example"}, "alice.example", true},
+		{"no name to go by", []string{"e\nvil\x1b[2J"}, "alice.example", false},
 		{"no certificate", nil, "alice.example", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -40,8 +44,8 @@ func TestTLSCallerIsCalledBack(t *testing.T) {
 			<-acked
 			callee.do(func() { callee.dialog.peer.flow.conn.close() })
 			callee.do(func() { callee.dialog.Do("INFO", "", nil, func(_ *Message, err error) { over <- err }) })
-			if err := <-over; (err == nil) != tt.good {
-				t.Errorf("INFO: %v", err)
+			if err := <-over; (err == nil) != tt.good || err != nil && strings.ContainsFunc(err.Error(), unicode.IsControl) {
+				t.Errorf("INFO: %q", err)
 			}
 		})
 	}

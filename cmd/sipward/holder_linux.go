@@ -46,15 +46,11 @@ type heldSocket struct {
 
 // heldSockets finds the sockets that keep an address from being opened: those
 // of the same port whose address is the same or stands for every address. Those
-// that listen come first. Sockets of IPv4 are in the way of no address of IPv6, which
-// open keeps to itself; but one of IPv6 may be open for both.
+// that listen come first. Of the other family are in the way only those of [::],
+// which may be open for both: open keeps its own of IPv6 to IPv6.
 func heldSockets(proc, network string, addr netip.AddrPort) []heldSocket {
 	var held []heldSocket
-	tables := []string{network, network + "6"}
-	if addr.Addr().Is6() {
-		tables = tables[1:]
-	}
-	for _, table := range tables {
+	for _, table := range []string{network, network + "6"} {
 		f, err := os.Open(filepath.Join(proc, "net", table))
 		if err != nil {
 			continue
@@ -70,7 +66,9 @@ func heldSockets(proc, network string, addr netip.AddrPort) []heldSocket {
 			if !ok || local.Port() != addr.Port() || fields[9] == "0" {
 				continue
 			}
-			if at := local.Addr(); at != addr.Addr() && !at.IsUnspecified() && !addr.Addr().IsUnspecified() {
+			at, want := local.Addr(), addr.Addr()
+			both := at.Is4() == want.Is4() || at == netip.IPv6Unspecified()
+			if !both || at != want && !at.IsUnspecified() && !want.IsUnspecified() {
 				continue
 			}
 			held = append(held, heldSocket{uid: fields[7], inode: fields[9], listening: fields[3] == "0A" || network == "udp"})

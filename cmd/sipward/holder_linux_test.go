@@ -68,7 +68,9 @@ func TestHolder(t *testing.T) {
 		line(kernelForm(addr("127.0.0.1"), 5062), "07", "1000", "501")+
 		line(kernelForm(addr("127.0.0.1"), 5064), "07", "4294000001", "502")+
 		line(kernelForm(addr("127.0.0.9"), 5066), "07", "0", "503"))
-	write("net/udp6", head+line(kernelForm(addr("::"), 5068), "07", "0", "504"))
+	write("net/udp6", head+line(kernelForm(addr("::"), 5068), "07", "0", "504")+
+		line(kernelForm(addr("::ffff:127.0.0.1"), 5070), "07", "0", "505")+
+		line(kernelForm(addr("2001:db8::1"), 5072), "07", "0", "506"))
 	write("net/tcp", head+
 		line(kernelForm(addr("127.0.0.1"), 5062), "06", "0", "0")+ // TIME_WAIT has no owner
 		line(kernelForm(addr("127.0.0.1"), 5062), "01", "0", "601")+
@@ -76,6 +78,8 @@ func TestHolder(t *testing.T) {
 	program("1234", "baresip", "501")
 	program("10000", "child", "501")
 	program("77", "evil\x1b[2J", "504")
+	program("505", "mapped", "505")
+	program("506", "six", "506")
 	program("601", "connected", "601")
 	program("602", "listening", "602")
 	for _, tc := range []struct{ network, addr, want string }{
@@ -84,6 +88,10 @@ func TestHolder(t *testing.T) {
 		{"udp", "127.0.0.1:5066", someProgram},                    // another address of this machine
 		{"udp", "127.0.0.1:5068", "evil?[2J (pid 77)"},            // every address
 		{"udp", "[::]:5062", someProgram},                         // sockets of IPv4 are not in its way
+		{"udp", "[::]:5070", someProgram},                         // nor what stands for them
+		{"udp", "127.0.0.1:5070", "mapped (pid 505)"},
+		{"udp", "[2001:db8::1]:5072", "six (pid 506)"},
+		{"udp", "0.0.0.0:5072", someProgram},
 		{"tcp", "127.0.0.1:5062", "listening (pid 602)"},
 		{"tcp", "127.0.0.1:5064", someProgram},
 	} {

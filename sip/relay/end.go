@@ -35,7 +35,7 @@ func newEnd(w Way) *end {
 // endOf is this side of the dialog that a request begins.
 func endOf(in *sip.Incoming) *end {
 	e := &end{callID: in.CallID(), tag: token(), far: in.From().Tag(), local: in.To(), remote: in.From(), target: in.From().URI,
-		routes: in.Values("Record-Route"), flow: in.Flow}
+		routes: in.Values("Record-Route"), flow: in.Flow, name: in.Flow.ProvedName(in.From().URI.Host)}
 	e.heard, _, _ = in.CSeq()
 	e.home, e.user = in.Flow.Listener(), in.URI.User
 	e.retarget(in.Message)
