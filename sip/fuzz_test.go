@@ -83,7 +83,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func FuzzParseURI(f *testing.F) {
-	for _, s := range []string{"sip:a:b@[::1]:5060;lr;x=y?h=v", "sips:h", "tel:+1;x", "sip:a;b?c/d@h", "sip://h", "sip:h:0"} {
+	for _, s := range []string{"sip:a:b@[::1]:5060;lr;x=y?h=v", "sips:h", "tel:+1;x", "sip:a;b?c/d@h", "sip://h", "sip:h:0", "sip:////@0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

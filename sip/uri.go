@@ -32,7 +32,9 @@ func ParseURI(s string) (URI, error) {
 		u.opaque = s
 		return u, nil
 	}
-	rest = strings.TrimPrefix(rest, "//") // some write it as on the web
+	if rest = strings.TrimPrefix(rest, "//"); strings.HasPrefix(rest, "//") { // some write it as on the web
+		return URI{}, errURI // it could not be written again
+	}
 	// The first "@" ends the user part, which may hold any of ";?/" (RFC 3261
 	// section 25.1).
 	if user, tail, found := strings.Cut(rest, "@"); found {

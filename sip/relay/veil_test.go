@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -68,10 +69,12 @@ func TestVeilOfBodies(t *testing.T) {
 	}
 }
 
+var adjoined = regexp.MustCompile(`[0-9.]192\.0\.2\.1|192\.0\.2\.1[0-9.]`)
+
 // Whatever the text, no IPv4 address of the inside stands by itself in what
 // leaves, and what holds none is not touched.
 func FuzzVeil(f *testing.F) {
-	for _, s := range []string{"sip:201@10.1.0.5:5060", "[fd00::5]", "10.1.0.5.10.1.0.6", "1.10.1.0.5", "a10.1.0.5b", "::ffff:10.1.0.5", "10.1.0.255.3", "::1", "127.0.0.1", ":::10.1.0.5", "010.1.0.5"} {
+	for _, s := range []string{"sip:201@10.1.0.5:5060", "[fd00::5]", "10.1.0.5.10.1.0.6", "1.10.1.0.5", "a10.1.0.5b", "::ffff:10.1.0.5", "10.1.0.255.3", "::1", "127.0.0.1", ":::10.1.0.5", "010.1.0.5", "127.0::1"} {
 		f.Add(s)
 	}
 	v := &Veil{Hide: hidden, By: netip.MustParseAddr("192.0.2.1")}
@@ -83,7 +86,9 @@ func FuzzVeil(f *testing.F) {
 				t.Errorf("%q became %q, which tells %v", s, out, a)
 			}
 		}
-		if v.text(out) != out {
+		// What stands instead makes no address of its own, unless digits of no address
+		// adjoin it, as behind "127." in "127.0::1".
+		if !adjoined.MatchString(out) && v.text(out) != out {
 			t.Errorf("%q became %q, then %q", s, out, v.text(out))
 		}
 		if !strings.ContainsAny(s, ".:") && out != s {
