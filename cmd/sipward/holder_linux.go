@@ -67,8 +67,10 @@ func heldSockets(proc, network string, addr netip.AddrPort) []heldSocket {
 				continue
 			}
 			at, want := local.Addr(), addr.Addr()
-			both := at.Is4() == want.Is4() || at == netip.IPv6Unspecified()
-			if !both || at != want && !at.IsUnspecified() && !want.IsUnspecified() {
+			if at.Is4() != want.Is4() && at != netip.IPv6Unspecified() {
+				continue
+			}
+			if at != want && !at.IsUnspecified() && !want.IsUnspecified() {
 				continue
 			}
 			held = append(held, heldSocket{uid: fields[7], inode: fields[9], listening: fields[3] == "0A" || network == "udp"})
