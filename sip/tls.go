@@ -15,6 +15,7 @@ const (
 	handshakeTimeout = 10 * time.Second // for the handshake of an inbound connection; a dial has streamTimeout for all of it
 	maxHandshakes    = 256              // inbound handshakes of one listener at a time
 	farewellTimeout  = time.Second      // for the alert that closes a connection
+	maxHostName      = 253              // octets of a DNS name (RFC 1035 section 2.3.4)
 )
 
 // TLSOptions make a stream listener one of SIP over TLS (RFC 3261 section
@@ -162,8 +163,8 @@ func (f Flow) PeerCertificate() *x509.Certificate {
 
 // ProvedName names whom the client of an inbound connection has proved to be, so that
 // it is asked for the same where it has to be called: host, where its certificate is
-// for that too, else the first name in it. Empty where it has proved none: then a
-// certificate for its address is asked for. Whom a called peer has proved to be is
+// for that too, else the first host name in it. Empty where it has proved none: then
+// a certificate for its address is asked for. Whom a called peer has proved to be is
 // [Flow.Name].
 func (f Flow) ProvedName(host string) string {
 	c := f.PeerCertificate()
@@ -174,7 +175,7 @@ func (f Flow) ProvedName(host string) string {
 		return peerName(host)
 	}
 	for _, n := range c.DNSNames {
-		if !strings.HasPrefix(n, "*") {
+		if n != "" && len(n) <= maxHostName && isHostText(n) { // no wildcard, and fit for a log
 			return peerName(n)
 		}
 	}

@@ -33,7 +33,6 @@ func explainTLS(name string, remote netip.AddrPort, err error) error {
 }
 
 func tlsSentence(name string, remote netip.AddrPort, err error) string {
-	name = shown(name) // it may be out of a peer's certificate
 	var (
 		invalid   x509.CertificateInvalidError
 		host      x509.HostnameError

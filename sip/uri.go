@@ -70,10 +70,8 @@ func splitHostPort(s string) (host string, port int, ok bool) {
 			end = i
 		}
 		host, rest = s[:end], s[end:]
-		for i := 0; i < len(host); i++ {
-			if c := host[i]; !isAlnum(c) && c != '.' && c != '-' && c != '_' {
-				return "", 0, false
-			}
+		if !isHostText(host) {
+			return "", 0, false
 		}
 	}
 	if rest != "" {
@@ -84,6 +82,16 @@ func splitHostPort(s string) (host string, port int, ok bool) {
 		port = int(n)
 	}
 	return host, port, host != ""
+}
+
+// isHostText allows what names of hosts and IPv4 addresses are made of.
+func isHostText(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !isAlnum(c) && c != '.' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
 }
 
 func isScheme(s string) bool {
