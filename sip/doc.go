@@ -35,9 +35,9 @@
 // proves the name under which its peer was called, see [Listener.FlowTo], or for
 // which that has shown a certificate as it called: no option turns that off. Where
 // one ends, what waited on it is not left to its timers: a request is sent anew over
-// another connection, as it would be over UDP, or its user is told at once; a
-// response that was not written goes where Via says, an ACK to where its dialog is
-// reached. A request that outgrows a datagram leaves over TCP, see
+// another connection, as it would be over UDP, or its user is told at once; so is a
+// response or an ACK that was not written, where Via or Contact says that its peer
+// listens. A request that outgrows a datagram leaves over TCP, see
 // [Listener.SetLargeVia]. Everything that a stranger may begin is bounded in
 // number and in time: connections, handshakes, messages, transactions.
 package sip

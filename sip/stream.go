@@ -173,7 +173,7 @@ func (s *streams) makeRoom() {
 // the same peer, then a new one. What is no request and was to go on one that was
 // there goes over another where it ends meanwhile, once, and as [Flow.anew] says.
 func (s *streams) send(f Flow, o outgoing) {
-	c, there := f.conn, f.back.IsValid() || f.conn != nil && f.conn.dialed
+	c, there := f.conn, true
 	if c == nil || c.isClosed() {
 		to := peerKey{f.remote, f.name}
 		if f.back.IsValid() {
@@ -347,7 +347,7 @@ func (c *streamConn) read(conn net.Conn, inbound bool) {
 			conn.SetReadDeadline(time.Time{})
 		}
 		if frames.ping() {
-			flow.send([]byte("\r\n"), nil)
+			c.send(outgoing{b: []byte("\r\n")})
 		}
 		if frames.partial() && !limited {
 			limited = true

@@ -120,6 +120,23 @@ func TestAnACKLeavesWhereItsByeDoes(t *testing.T) {
 	}
 }
 
+// The answer to a keep-alive is for the connection alone that it came on.
+func TestNoConnectionIsOpenedForAPong(t *testing.T) {
+	silenced(t, func(c *callees, peer func() *tcpPeer, s *Stack, l *Listener) {
+		newUser().dial(t, s, l, bobAddr)
+		deaf := peer()
+		deaf.write(string(NewResponse(deaf.next("INVITE"), 486, "", "b").Bytes()))
+		deaf.next("ACK")
+		deaf.write("\r\n\r\n")
+		synctest.Wait()
+		deaf.Close()
+		synctest.Wait()
+		if len(c.conns) != 0 {
+			t.Errorf("%d connections were opened", len(c.conns))
+		}
+	})
+}
+
 // What was queued when a stack closes still leaves, unless its peer does not take
 // it, for which one second is enough.
 func TestCloseWritesWhatIsQueued(t *testing.T) {

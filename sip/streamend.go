@@ -114,9 +114,10 @@ func (o outgoing) unsent(err error) {
 func (c *streamConn) stale() bool { return c.reads.Load() > 0 || c.why() == errMoved }
 
 // anew returns the flow on which what its connection did not take, or a request that
-// has no answer over it, is sent again: to where that was dialled, or, of a connection that the peer has opened,
-// to where the peer says that it listens. False where it says so nowhere: the
-// port that a connection comes from is none that takes one.
+// has no answer over it, is sent again: to where that was dialled, or, of a
+// connection that the peer has opened, to where the peer says that it listens, in
+// Via or Contact. False where it says so nowhere: the port that a connection comes
+// from is none that takes one.
 func (f Flow) anew() (Flow, bool) {
 	if f.conn != nil && !f.conn.dialed {
 		if !f.back.IsValid() {
@@ -136,8 +137,8 @@ func (d *Dialog) reconnect(m *Message, flow Flow) {
 	}
 }
 
-// elsewhere sends what its connection did not take over another one: a response to
-// where Via says (RFC 3261 section 18.2.2), an ACK to who was to get it.
+// elsewhere sends what its connection did not take, a response (RFC 3261 section
+// 18.2.2) or an ACK, over another one.
 func (f Flow) elsewhere(o outgoing) func(error) {
 	return func(err error) {
 		if to, way := f.anew(); way && err != errStreamFull {
